@@ -1,0 +1,286 @@
+"""Images by name, in memory as uint8; augmentation and normalisation on the device, in batches.
+
+    images = load("cifar10", "train")          # Images: pixels (N, 32, 32, 3) uint8, labels (N,) int64
+    fit, calibration = hold_out(images)        # 2,000 calibration images that no training sees
+
+A name is looked up in this order: `NAME.npz` in the folder that the environment variable THESIS_DATA
+names; the sets that ship with scikit-learn; the downloads of torchvision and of ODIN's authors, kept in
+`data/`; a folder of images.
+"""
+
+import hashlib
+import os
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from sklearn.datasets import load_digits, load_sample_images
+from torch.nn import functional as F
+from torchvision import datasets
+from torchvision.datasets.utils import download_and_extract_archive
+from torchvision.transforms.v2.functional import InterpolationMode, resize
+
+from thesis_utils.errors import InputError
+
+SIZE = 32
+CALIBRATION = 2000
+DOWNLOADS = Path(__file__).resolve().parent.parent / "data"
+LSUN_RESIZE = ("https://www.dropbox.com/s/moqh2wh8696c3yl/LSUN_resize.tar.gz?dl=1", "278b7b31c8cb7e804a1465a8ce03a2dc")
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"}
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images of one split: `pixels` uint8 (N, 32, 32, 3), RGB; `labels` int64 (N,); `classes` their names."""
+
+    name: str
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    classes: tuple
+
+    def __len__(self):
+        return len(self.pixels)
+
+    def subset(self, indices):
+        return Images(self.name, self.pixels[indices], self.labels[indices], self.classes)
+
+    def checksum(self):
+        """SHA-256 of pixels and labels, in order."""
+        digest = hashlib.sha256(self.pixels.numpy().tobytes())
+        digest.update(self.labels.numpy().tobytes())
+        return digest.hexdigest()
+
+
+def images(name, pixels, labels=None, classes=("unlabelled",)):
+    """`Images` from arrays (N, H, W, 3) uint8 and (N,); anything but 32x32 is resized, with antialiasing."""
+    pixels = torch.as_tensor(np.ascontiguousarray(pixels))
+    if pixels.shape[1:3] != (SIZE, SIZE):
+        pixels = to_size(pixels.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
+    labels = torch.zeros(len(pixels)) if labels is None else torch.as_tensor(np.asarray(labels))
+    return Images(name, pixels, labels.long(), tuple(str(c) for c in classes))
+
+
+def to_size(pixels):
+    """Bilinear, antialiased resizing of uint8 (N, 3, H, W) to 32x32."""
+    return resize(pixels, [SIZE, SIZE], InterpolationMode.BILINEAR, antialias=True)
+
+
+# --- where images come from -------------------------------------------------------------------------
+
+
+def digits(name, split):
+    """scikit-learn's 8x8 handwritten digits, enlarged to 32x32: 0 to 4 or 5 to 9; every third one is a test image."""
+    first = {"digits_0_4": 0, "digits_5_9": 5}[name]
+    bunch = load_digits()
+    keep = (bunch.target >= first) & (bunch.target < first + 5)
+    grey = (bunch.images[keep] * 15.9375).astype(np.uint8)
+    labels = bunch.target[keep] - first
+    chosen = (np.arange(len(labels)) % 3 == 0) == (split == "test")
+    pixels = np.repeat(grey[chosen][..., None], 3, axis=-1)
+    return images(name, pixels, labels[chosen], [str(first + k) for k in range(5)])
+
+
+def photo_patches(name, split):
+    """600 patches of 64x64 pixels of scikit-learn's two sample photographs, shrunk to 32x32."""
+    rng = np.random.default_rng(0 if split == "test" else 1)
+    photos = load_sample_images().images
+    patches = []
+    for k in range(600):
+        photo = photos[k % len(photos)]
+        top, left = (rng.integers(0, extent - 64) for extent in photo.shape[:2])
+        patches.append(photo[top : top + 64, left : left + 64])
+    return images(name, np.stack(patches))
+
+
+def noise(name, split):
+    """2,000 images whose pixels are independent and uniform."""
+    rng = np.random.default_rng(0 if split == "test" else 1)
+    return images(name, rng.integers(0, 256, (2000, SIZE, SIZE, 3), dtype=np.uint8))
+
+
+def cifar(name, split):
+    """CIFAR-10 or CIFAR-100 through torchvision."""
+    source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+    data = source(DOWNLOADS, train=split == "train", download=True)
+    return images(name, data.data, data.targets, data.classes)
+
+
+def svhn(name, split):
+    """SVHN's cropped digits through torchvision."""
+    data = datasets.SVHN(DOWNLOADS, split=split, download=True)
+    return images(name, data.data.transpose(0, 2, 3, 1), data.labels, range(10))
+
+
+def lsun(name, split):
+    """LSUN (resize), 10,000 test scenes, from the archive of ODIN's authors."""
+    folder = DOWNLOADS / "LSUN_resize"
+    if not folder.is_dir():
+        url, md5 = LSUN_RESIZE
+        download_and_extract_archive(url, DOWNLOADS, filename="LSUN_resize.tar.gz", md5=md5)
+    return from_folder(folder, name)
+
+
+SOURCES = {
+    "cifar10": cifar,
+    "cifar100": cifar,
+    "svhn": svhn,
+    "lsun": lsun,
+    "digits_0_4": digits,
+    "digits_5_9": digits,
+    "photo_patches": photo_patches,
+    "noise": noise,
+}
+ONLY_TEST = {"lsun"}
+
+
+def from_folder(folder, name=None):
+    """Every readable image below a folder, in the order of their paths, resized to 32x32.
+
+    An unreadable file is left out, with a warning; a folder without one readable image is an InputError.
+    """
+    folder = Path(folder)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    pixels, broken = [], []
+    for path in paths:
+        try:
+            picture = np.array(Image.open(path).convert("RGB"))
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+            broken.append(path.name)
+        else:
+            pixels.append(to_size(torch.from_numpy(picture).permute(2, 0, 1)).permute(1, 2, 0))
+    if not pixels:
+        found = f"{len(broken)} that cannot be read" if broken else "none"
+        raise InputError(f"folder {folder} needs at least one readable image ({', '.join(sorted(SUFFIXES))}); it has {found}")
+    if broken:
+        warnings.warn(f"{folder}: left out {len(broken)} unreadable image(s), the first is {broken[0]}", stacklevel=2)
+    return images(name or str(folder), torch.stack(pixels))
+
+
+def from_npz(path, split):
+    """One split of a `NAME.npz` with the keys train_images, train_labels, test_images, test_labels, classes."""
+    wanted = f"{path} must hold {split}_images, uint8 (N, H, W, 3), and may hold {split}_labels (N,) and classes (K,)"
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if f"{split}_images" not in archive:
+                raise InputError(f"{wanted}; it holds {', '.join(archive.files)}")
+            pixels = archive[f"{split}_images"]
+            labels = archive[f"{split}_labels"] if f"{split}_labels" in archive else None
+            classes = archive["classes"] if "classes" in archive else ("unlabelled",)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path} cannot be read as an .npz archive ({error}); write it with numpy.savez") from error
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or len(pixels) == 0:
+        raise InputError(f"{wanted}; its {split}_images are {pixels.dtype} {pixels.shape}")
+    if labels is not None and (labels.shape != (len(pixels),) or labels.min() < 0 or labels.max() >= len(classes)):
+        raise InputError(f"{wanted}; its {split}_labels must be {len(pixels)} numbers from 0 to {len(classes) - 1}")
+    return images(path.stem, pixels, labels, classes)
+
+
+def archives():
+    """The archives of THESIS_DATA by data set name."""
+    folder = os.environ.get("THESIS_DATA")
+    return {path.stem: path for path in sorted(Path(folder).glob("*.npz"))} if folder else {}
+
+
+def names():
+    """All data sets that can be asked for by name."""
+    return sorted({*SOURCES, *archives()})
+
+
+@lru_cache(maxsize=8)
+def load(name, split="test"):
+    """The images of a data set, by name or by folder.
+
+    `split` is "train" or "test". Raises InputError, saying what would work, for a name that does not
+    exist, a set without that split, an unreadable archive, or a download that fails.
+    """
+    if split not in ("train", "test"):
+        raise InputError(f"unknown split {split!r}; choose from train, test")
+    path = archives().get(name)
+    if path:
+        return from_npz(path, split)
+    if name in SOURCES:
+        if split == "train" and name in ONLY_TEST:
+            raise InputError(f"{name} has test images only; train on another data set")
+        try:
+            return SOURCES[name](name, split)
+        except (OSError, RuntimeError) as error:
+            raise InputError(
+                f"{name} could not be downloaded to {DOWNLOADS} ({error}); "
+                f"put {name}.npz into a folder and name that folder in the environment variable THESIS_DATA"
+            ) from error
+    if Path(name).is_dir():
+        return from_folder(name)
+    raise InputError(f"unknown data set {name!r}; there are {', '.join(names())}, or give the path of a folder of images")
+
+
+def hold_out(images):
+    """(fit, calibration): 2,000 images drawn class by class with a fixed seed, at most a fifth of them all.
+
+    Calibration images are never trained on: what is fitted on scores is fitted on them.
+    """
+    count = min(CALIBRATION, len(images) // 5)
+    labels = images.labels.numpy()
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(labels))
+    rank_in_class = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        rank_in_class[members] = (np.arange(len(members)) + 0.5) / len(members)
+    held = np.zeros(len(labels), dtype=bool)
+    held[np.argsort(rank_in_class, kind="stable")[:count]] = True
+    return images.subset(torch.from_numpy(~held)), images.subset(torch.from_numpy(held))
+
+
+# --- from uint8 to what a network sees --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Channel means and standard deviations of the training pixels, on the scale [0, 1]."""
+
+    mean: tuple
+    std: tuple
+
+    @classmethod
+    def of(cls, images):
+        pixels = images.pixels.reshape(-1, 3)
+        counts = torch.stack([torch.bincount(pixels[:, c], minlength=256) for c in range(3)]).double()
+        values = torch.arange(256, dtype=torch.float64) / 255
+        shares = counts / counts.sum(1, keepdim=True)
+        mean = shares @ values
+        std = (shares @ values**2 - mean**2).clamp_min(1e-12).sqrt()
+        return cls(tuple(mean.tolist()), tuple(std.tolist()))
+
+    def __call__(self, pixels):
+        """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) in channels_last memory."""
+        mean, std = (torch.tensor(v, dtype=torch.float32, device=pixels.device) for v in (self.mean, self.std))
+        return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
+
+
+def augment(pixels, generator, flip=True, padding=4):
+    """Random crops out of the zero-padded image and, with `flip`, random mirror images: uint8 (N, H, W, 3)."""
+    count, height, width, _ = pixels.shape
+    device = pixels.device
+
+    def draw(high):
+        return torch.randint(high, (count, 1), generator=generator, device=generator.device).to(device)
+
+    padded = F.pad(pixels, (0, 0, padding, padding, padding, padding))
+    rows = draw(2 * padding + 1) + torch.arange(height, device=device)
+    columns = torch.arange(width, device=device).expand(count, width)
+    if flip:
+        columns = torch.where(draw(2) == 1, columns.flip(1), columns)
+    columns = draw(2 * padding + 1) + columns
+    return padded[torch.arange(count, device=device)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def batches(images, size, device="cpu"):
+    """(pixels, labels) in order, `size` images at a time, moved to the device: for everything but training."""
+    for pixels, labels in zip(images.pixels.split(size), images.labels.split(size)):
+        yield pixels.to(device), labels.to(device)

@@ -1,0 +1,125 @@
+"""How well a score tells in-distribution from out-of-distribution images.
+
+Convention: scores are confidences, larger = more in-distribution; in-distribution is the positive class.
+All functions take two one-dimensional arrays of scores, in-distribution first, and return shares in [0, 1].
+
+A raw score has no agreed direction at an intermediate layer, so an AUROC comes in three readings:
+`best_direction` (an oracle, the thesis' reading), `fixed_direction` and `two_sided` (no oracle).
+"""
+
+import numpy as np
+from scipy.stats import norm, rankdata
+from sklearn.metrics import average_precision_score
+
+from thesis_utils.errors import InputError
+
+READINGS = ("best_direction", "fixed_direction", "two_sided")
+
+
+def checked(scores, kind):
+    """Scores as float64 (N,); an empty array, another shape, NaN or infinity is an InputError."""
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 1 or len(scores) == 0:
+        raise InputError(f"{kind} scores must be one number an image, at least one, not an array of shape {scores.shape}")
+    if not np.isfinite(scores).all():
+        raise InputError(f"{kind} scores must be finite; {(~np.isfinite(scores)).sum()} of {len(scores)} are not")
+    return scores
+
+
+def both(id_scores, ood_scores):
+    return checked(id_scores, "in-distribution"), checked(ood_scores, "out-of-distribution")
+
+
+def placements(id_scores, ood_scores):
+    """For each image, the share of the other class on its wrong side (ties count half).
+
+    Returns (N,) shares of OOD scores below each in-distribution score and (M,) shares of in-distribution scores
+    above each OOD score, from mid-ranks (Sun and Xu 2014). The mean of either is the AUROC.
+    """
+    id_scores, ood_scores = both(id_scores, ood_scores)
+    n, m = len(id_scores), len(ood_scores)
+    ranks = rankdata(np.concatenate([id_scores, ood_scores]))
+    return (ranks[:n] - rankdata(id_scores)) / m, 1 - (ranks[n:] - rankdata(ood_scores)) / n
+
+
+def auroc(id_scores, ood_scores):
+    """Area under the ROC curve: P(id > ood) + P(id = ood) / 2 (Mann-Whitney)."""
+    return float(placements(id_scores, ood_scores)[0].mean())
+
+
+def delong_interval(id_scores, ood_scores, level=0.95):
+    """Confidence interval (low, high) of the AUROC over images (DeLong et al. 1988), cut off at 0 and 1.
+
+    The variance is var(V10) / N + var(V01) / M of the placements; needs two images of each kind.
+    """
+    above, below = placements(id_scores, ood_scores)
+    if min(len(above), len(below)) < 2:
+        raise InputError("a DeLong interval needs at least two in-distribution and two out-of-distribution scores")
+    half = norm.ppf((1 + level) / 2) * np.sqrt(above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below))
+    return float(max(above.mean() - half, 0)), float(min(above.mean() + half, 1))
+
+
+def fpr_at_tpr(id_scores, ood_scores, tpr=0.95):
+    """Share of OOD images accepted at the highest threshold that accepts at least `tpr` of the in-distribution."""
+    id_scores, ood_scores = both(id_scores, ood_scores)
+    needed = int(np.ceil(tpr * len(id_scores) - 1e-9))
+    threshold = np.sort(id_scores)[len(id_scores) - max(needed, 1)]
+    return float((ood_scores >= threshold).mean())
+
+
+def aupr(id_scores, ood_scores, positive="in"):
+    """Area under the precision-recall curve (average precision), with in- ("in") or out-of-distribution ("out") positive."""
+    if positive not in ("in", "out"):
+        raise InputError(f"positive must be in or out, not {positive!r}")
+    id_scores, ood_scores = both(id_scores, ood_scores)
+    is_id = np.concatenate([np.ones(len(id_scores)), np.zeros(len(ood_scores))])
+    scores = np.concatenate([id_scores, ood_scores])
+    return float(average_precision_score(is_id, scores) if positive == "in" else average_precision_score(1 - is_id, -scores))
+
+
+def best_direction(id_scores, ood_scores):
+    """AUROC a or 1 - a, whichever is larger: the thesis' reading. An oracle: it looks at the out-distribution."""
+    area = auroc(id_scores, ood_scores)
+    return max(area, 1 - area)
+
+
+def fixed_direction(id_scores, ood_scores, sign=1):
+    """AUROC of `sign` x score: one direction for all out-distributions (`scorers.sign` gives the final layer's)."""
+    return auroc(sign * np.asarray(id_scores), sign * np.asarray(ood_scores))
+
+
+def two_sided(id_scores, ood_scores, calibration_scores):
+    """AUROC of `two_sided_confidence`: both unusually high and unusually low scores count as out-of-distribution."""
+    return auroc(*(two_sided_confidence(scores, calibration_scores) for scores in (id_scores, ood_scores)))
+
+
+def two_sided_confidence(scores, calibration_scores):
+    """-|score - median| / MAD, with median and MAD of the in-distribution calibration images: no oracle."""
+    calibration_scores = checked(calibration_scores, "calibration")
+    median = np.median(calibration_scores)
+    deviation = np.median(np.abs(calibration_scores - median))
+    return -np.abs(np.asarray(scores, dtype=np.float64) - median) / (deviation if deviation > 0 else 1.0)
+
+
+def confidences(reading, id_scores, ood_scores, calibration_scores, sign):
+    """(id, ood) as confidences under one of the three `READINGS`, for metrics that need more than an AUROC."""
+    if reading == "two_sided":
+        return tuple(two_sided_confidence(scores, calibration_scores) for scores in (id_scores, ood_scores))
+    if reading == "best_direction":
+        sign = 1 if auroc(id_scores, ood_scores) >= 0.5 else -1
+    elif reading != "fixed_direction":
+        raise InputError(f"unknown reading {reading!r}; choose from {', '.join(READINGS)}")
+    return sign * np.asarray(id_scores), sign * np.asarray(ood_scores)
+
+
+def summary(id_confidences, ood_confidences):
+    """All metrics of one score: a dict of auroc with its DeLong interval, fpr95, aupr_in, aupr_out."""
+    low, high = delong_interval(id_confidences, ood_confidences)
+    return {
+        "auroc": auroc(id_confidences, ood_confidences),
+        "auroc_low": low,
+        "auroc_high": high,
+        "fpr95": fpr_at_tpr(id_confidences, ood_confidences),
+        "aupr_in": aupr(id_confidences, ood_confidences),
+        "aupr_out": aupr(id_confidences, ood_confidences, positive="out"),
+    }

@@ -1,0 +1,342 @@
+"""A run: one frozen configuration, one folder, in `runs/` (your own) or `results/` (recorded).
+
+    config = configure("compact", dataset="cifar10", activation="log_softmax", entropy_factor=0.01)
+    run = get(config)                           # your own, else the recorded one, else a new training
+    run.metrics()                               # every score x data set x reading
+    run.scores("svhn")                          # per-image scores
+
+A folder holds
+    config.json       the configuration         provenance.json      where every number came from
+    history.csv       one line per epoch        metrics.csv          every score x data set x reading
+    checkpoint.pt     weights, normalisation    scores/NAME.parquet  per-image scores
+    scorer.pt         Gaussians, ensemble
+`results/` keeps of the scores only the columns that the book's figures need, and most runs' weights not at all.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import sklearn
+import torch
+
+from thesis_utils import __version__, data, evaluation
+from thesis_utils.errors import InputError
+from thesis_utils.losses import REDUCTIONS
+from thesis_utils.models import ACTIVATIONS, LAYERS, resnet34
+from thesis_utils.training import best_device, train
+
+ROOT = Path(__file__).resolve().parent.parent
+OWN, RECORDED = ROOT / "runs", ROOT / "results"
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that a training depends on. Learning rates follow one cycle up to `learning_rate` and down to 0."""
+
+    profile: str = "compact"
+    dataset: str = "cifar10"
+    activation: str = "log_softmax"
+    entropy_factor: float = 0.0
+    entropy_reduction: str = "mean"
+    seed: int = 0
+    width: int = 16
+    epochs: int = 6
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    flip: bool = True
+    precision: str = "bfloat16"
+
+    def __post_init__(self):
+        def refuse(field, wanted):
+            raise InputError(f"{field} must be {wanted}, not {getattr(self, field)!r}")
+
+        for field, choices in {
+            "activation": ACTIVATIONS,
+            "entropy_reduction": REDUCTIONS,
+            "precision": ("float32", "bfloat16"),
+        }.items():
+            if getattr(self, field) not in choices:
+                refuse(field, "one of " + ", ".join(choices))
+        for field in ("width", "epochs", "batch_size"):
+            if not isinstance(getattr(self, field), int) or getattr(self, field) < 1:
+                refuse(field, "a whole number, at least 1")
+        if not isinstance(self.seed, int) or self.seed < 0:
+            refuse("seed", "a whole number, at least 0")
+        for field in ("learning_rate", "clip_norm"):
+            if not 0 < getattr(self, field) < float("inf"):
+                refuse(field, "a number above 0")
+        for field in ("entropy_factor", "weight_decay"):
+            if not 0 <= getattr(self, field) < float("inf"):
+                refuse(field, "a number, at least 0")
+        if self.entropy_factor and self.activation != "log_softmax":
+            raise InputError(
+                f"an entropy_factor of {self.entropy_factor} needs activation log_softmax, not {self.activation}: "
+                "the entropy loss acts on maps of log-probabilities"
+            )
+
+    @property
+    def name(self):
+        """A folder name: what people vary, then six digits of a hash over all that differs from the defaults."""
+        varied = {f.name: v for f in dataclasses.fields(self) if (v := getattr(self, f.name)) != f.default}
+        digest = hashlib.sha256(json.dumps(varied, sort_keys=True).encode()).hexdigest()[:6]
+        factor = f"-el{self.entropy_factor:g}" if self.activation == "log_softmax" else ""
+        return f"{self.profile}-{self.dataset}-{self.activation}{factor}-seed{self.seed}-{digest}"
+
+
+PROFILES = {
+    "demo": dict(dataset="digits_0_4", width=8, epochs=8, batch_size=32, flip=False, precision="float32"),
+    "compact": dict(width=16, epochs=6),
+    "thesis": dict(width=64, epochs=60),
+}
+OUT_DISTRIBUTIONS = {
+    "digits_0_4": ("digits_5_9", "photo_patches", "noise"),
+    "cifar10": ("cifar100", "svhn", "lsun", "places9_resize", "places9_fix"),
+    "cifar100": ("cifar10", "svhn", "lsun", "places9_resize", "places9_fix"),
+}
+
+
+def configure(profile=None, **overrides):
+    """The profile's configuration with some of its values overridden.
+
+    Without a profile: the one named by the environment variable THESIS_PROFILE, else "compact". An unknown
+    profile or key is an InputError.
+    """
+    profile = profile or os.environ.get("THESIS_PROFILE") or "compact"
+    if profile not in PROFILES:
+        raise InputError(f"unknown profile {profile!r}; choose from {', '.join(PROFILES)}")
+    fields = {field.name for field in dataclasses.fields(Config)}
+    unknown = sorted(set(overrides) - fields)
+    if unknown:
+        raise InputError(f"unknown configuration key {unknown[0]!r}; there are {', '.join(sorted(fields))}")
+    return Config(**{"profile": profile, **PROFILES[profile], **overrides})
+
+
+# --- finding, training, scoring ---------------------------------------------------------------------
+
+
+class Run:
+    """A finished training in its folder, with whatever scores it has."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.config = Config(**json.loads((self.folder / "config.json").read_text()))
+        self.provenance = json.loads((self.folder / "provenance.json").read_text())
+        self.history = pd.read_csv(self.folder / "history.csv")
+
+    def __repr__(self):
+        return f"Run({self.config.name}, {'recorded' if self.recorded else 'your own'})"
+
+    @property
+    def recorded(self):
+        return self.folder.parent == RECORDED
+
+    @property
+    def has_weights(self):
+        return (self.folder / "checkpoint.pt").exists()
+
+    def scored(self):
+        """Names of the data sets whose per-image scores are in the folder."""
+        return sorted(path.stem for path in (self.folder / "scores").glob("*.parquet"))
+
+    def out_distributions(self):
+        """Names of the out-distributions in the run's metrics, in the order of `OUT_DISTRIBUTIONS`."""
+        known = OUT_DISTRIBUTIONS.get(self.config.dataset, ())
+        found = set(self.scored()) - {self.config.dataset, "calibration"}
+        return [*(name for name in known if name in found), *sorted(found - set(known))]
+
+    def accuracy(self):
+        """Share (0 to 1) of the in-distribution test images that are classified correctly."""
+        return float(self.scores(self.config.dataset)[evaluation.CORRECT].mean())
+
+    @lru_cache(maxsize=1)
+    def scorer(self):
+        """The trained network with its Gaussians, ready to score images; fits the Gaussians if need be."""
+        if not self.has_weights:
+            raise InputError(
+                f"the run {self.config.name} is recorded without its weights and has scores of "
+                f"{', '.join(self.scored())} only; choose one of these, or train it: {command(self.config)}"
+            )
+        device = best_device()
+        state = torch.load(self.folder / "checkpoint.pt", map_location=device, weights_only=True)
+        model = resnet34(state["model"]["fc.bias"].shape[0], self.config.width, self.config.activation)
+        model.load_state_dict(state["model"])
+        model = model.to(device, memory_format=torch.channels_last)
+        scorer = evaluation.Scorer(model, data.Normalisation(**state["normalisation"]))
+        path = self.folder / "scorer.pt"
+        if path.exists():
+            return scorer.restore(torch.load(path, map_location="cpu", weights_only=True))
+        scorer.fit(*data.hold_out(data.load(self.config.dataset, "train")))
+        replace(path, lambda partial: torch.save(scorer.state(), partial))
+        return scorer
+
+    def images(self, name):
+        """The images behind a name of `scores`: "calibration", or the test images of a data set or folder."""
+        if name == "calibration":
+            return dataclasses.replace(data.hold_out(data.load(self.config.dataset, "train"))[1], name=name)
+        return data.load(name, "test")
+
+    def scores(self, name):
+        """Per-image scores (N x columns) of "calibration" or of a data set's test images, by name or folder.
+
+        Read from the run's folder; where it has none, computed, and kept there if the run is your own.
+        """
+        path = self.folder / "scores" / f"{name}.parquet"
+        if path.exists():
+            return pd.read_parquet(path)
+        images, scorer = self.images(name), self.scorer()
+        tables = scorer.stream(images, labelled=name in (self.config.dataset, "calibration"))
+        if self.recorded or name not in {*data.names(), "calibration"}:
+            return pd.concat(list(tables), ignore_index=True)
+        evaluation.write(tables, path)
+        self.note_data(name, images)
+        return pd.read_parquet(path)
+
+    def note_data(self, name, images):
+        """Adds a data set's size and checksum to the provenance."""
+        self.provenance["data"][name] = {"images": len(images), "sha256": images.checksum()}
+        replace(self.folder / "provenance.json", lambda partial: partial.write_text(json.dumps(self.provenance, indent=1)))
+
+    def metrics(self, *names):
+        """Metrics of every score: one row per (ood, score, reading), for all out-distributions or the named ones.
+
+        Read from the folder's metrics.csv, and computed from the per-image scores for a set that is not in it.
+        """
+        path = self.folder / "metrics.csv"
+        known = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["ood"])
+        names = names or self.out_distributions()
+        missing = [name for name in names if name not in set(known["ood"])]
+        if missing:
+            reference = self.scores(self.config.dataset), self.scores("calibration")
+            new = [evaluation.compare(reference[0], self.scores(n), reference[1]).assign(ood=n) for n in missing]
+            known = pd.concat([*([known] if len(known) else []), *new], ignore_index=True)
+            named = known[known["ood"].isin(data.names())]
+            if not self.recorded and len(named):
+                replace(path, lambda partial: named.to_csv(partial, index=False, float_format="%.6f"))
+        return known[known["ood"].isin(names)].reset_index(drop=True)
+
+    def record(self, weights=False):
+        """Copies the run into `results/`: its metrics, the columns that figures need and, if asked for, its weights."""
+        target = RECORDED / self.config.name
+        partial = target.with_name(f".{target.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        (partial / "scores").mkdir(parents=True)
+        kept = ["config.json", "provenance.json", "history.csv", "metrics.csv", *["checkpoint.pt", "scorer.pt"] * weights]
+        for name in kept:
+            shutil.copy(self.folder / name, partial / name)
+        for name in self.scored():
+            table = self.scores(name)
+            if not (weights and name in (self.config.dataset, "calibration")):
+                table = table[[column for column in FIGURES if column in table]]
+            evaluation.write([table.apply(shorten)], partial / "scores" / f"{name}.parquet")
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+        return Run(target)
+
+
+FIGURES = (*(f"{layer}/min_of_misp" for layer in LAYERS), *evaluation.FINAL, evaluation.ENSEMBLE, evaluation.CORRECT)
+
+
+def shorten(column):
+    """A float32 column rounded to 16 significant bits, a relative error of 1e-5, so that it packs into two thirds."""
+    bits = column.to_numpy(np.float32).view(np.uint32).astype(np.uint64)
+    return pd.Series(((bits + 0x80) & 0xFFFFFF00).astype(np.uint32).view(np.float32))
+
+
+def replace(path, write):
+    """Writes a file under a temporary name, then renames it."""
+    partial = path.with_name(path.name + ".partial")
+    write(partial)
+    os.replace(partial, path)
+
+
+def command(config):
+    """The shell command that trains a configuration."""
+    base = configure(config.profile)
+    words = [
+        f"--{field.replace('_', '-')} {value}"
+        for field, value in dataclasses.asdict(config).items()
+        if field != "profile" and value != getattr(base, field)
+    ]
+    return " ".join([f"python -m thesis_utils train --profile {config.profile}", *words])
+
+
+def code_version():
+    """The package's version and, in a git checkout, the commit, with a + where files differ from it."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--exclude=*"], cwd=ROOT, capture_output=True, text=True
+    )
+    return f"{__version__} {described.stdout.strip()}".strip()
+
+
+def device_name(device):
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def find(config):
+    """The user's own run of a configuration, else the recorded one, else None."""
+    for home in (OWN, RECORDED):
+        if (home / config.name / "config.json").exists() and (run := Run(home / config.name)).config == config:
+            return run
+    return None
+
+
+def get(config):
+    """The run of a configuration: the user's own, else the recorded one, else a new training."""
+    return find(config) or train_run(config)
+
+
+def train_run(config):
+    """Trains a configuration into `runs/`, going on where an earlier training was interrupted."""
+    target = OWN / config.name
+    partial = OWN / f".{config.name}.partial"
+    partial.mkdir(parents=True, exist_ok=True)
+    started = partial / "code"
+    if not started.exists():
+        started.write_text(code_version())
+    device = best_device()
+    model, normalise, history, seconds = train(config, partial, device)
+    images = data.load(config.dataset, "train")
+    provenance = {
+        "code": started.read_text(),
+        "date": date.today().isoformat(),
+        "device": device_name(device),
+        "wall_seconds": round(seconds),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "scikit-learn": sklearn.__version__,
+        },
+        "seed": config.seed,
+        "data": {
+            f"{config.dataset} train": {
+                "images": len(images),
+                "of which calibration": len(data.hold_out(images)[1]),
+                "sha256": images.checksum(),
+            }
+        },
+    }
+    weights = {key: value.cpu() for key, value in model.state_dict().items()}
+    torch.save({"model": weights, "normalisation": dataclasses.asdict(normalise)}, partial / "checkpoint.pt")
+    history.to_csv(partial / "history.csv", index=False)
+    (partial / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=1))
+    (partial / "provenance.json").write_text(json.dumps(provenance, indent=1))
+    (partial / "training.pt").unlink()
+    started.unlink()
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(partial, target)
+    return Run(target)

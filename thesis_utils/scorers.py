@@ -1,0 +1,54 @@
+"""Out-of-distribution scores, all in log-probabilities: probabilities underflow and tie.
+
+At each pixel of a map z (C, H, W) of log-probabilities the channels are reduced,
+    msp = max_c z      misp = min_c z      asp = mean_c z
+(maximum, minimum and average softmax probability), then the pixels are aggregated by max, min or mean:
+nine scores a layer (slide 16 of the thesis), `max_of_msp` ... `avg_of_asp`. At the final layer there is
+one pixel, hence `msp`, `misp`, `asp` of the logits.
+
+These are raw values. `sign` says which of their directions means "in-distribution" at the final layer.
+"""
+
+import torch
+from torch.nn import functional as F
+
+REDUCTIONS = ("msp", "misp", "asp")
+AGGREGATIONS = tuple(f"{spatial}_of_{reduction}" for reduction in REDUCTIONS for spatial in ("max", "min", "avg"))
+
+
+def aggregate(log_probs):
+    """The nine scores of one map: (N, C, H, W) log-probabilities -> (N, 9), columns as in `AGGREGATIONS`."""
+    z = log_probs.permute(0, 2, 3, 1).flatten(1, 2)  # (N, HW, C): contiguous where memory is channels_last
+    misp, msp = z.aminmax(dim=2)
+    columns = []
+    for reduced in (msp, misp, z.mean(2)):
+        low, high = reduced.aminmax(dim=1)
+        columns += [high, low, reduced.mean(1)]
+    return torch.stack(columns, dim=1)
+
+
+def msp(logits):
+    """Maximum softmax probability (Hendrycks and Gimpel 2017), as its log: (N, K) -> (N,)."""
+    return F.log_softmax(logits, dim=1).amax(1)
+
+
+def misp(logits):
+    """Minimum softmax probability (the thesis, slide 17), as its log: (N, K) -> (N,). A confident prediction has a low one."""
+    return F.log_softmax(logits, dim=1).amin(1)
+
+
+def asp(logits):
+    """Mean log softmax probability: (N, K) -> (N,). A confident prediction has a low one.
+
+    The mean of the probabilities themselves would be the constant 1/K, as slide 17 says; of their logs it is not.
+    """
+    return F.log_softmax(logits, dim=1).mean(1)
+
+
+def sign(score):
+    """+1 if a large value of the named score means in-distribution at the final layer, -1 if a small one does.
+
+    A confident prediction has a high MSP, a low MiSP and a low ASP. `fixed_direction` takes the same signs at all
+    layers. All other scores (Mahalanobis) are confidences: +1.
+    """
+    return -1 if score.endswith(("misp", "asp")) else 1

@@ -1,0 +1,132 @@
+"""Training: one loop for all activations, resumable to the letter.
+
+    model, normalise, history, seconds = train(config, folder)
+
+Every epoch draws its order and its augmentation from a generator seeded by (seed, epoch), and ends by
+writing `folder/training.pt`; an interrupted training goes on from there and, on a CPU, ends with the
+same history as an uninterrupted one.
+
+The recipe serves ReLU, softmax and log-softmax alike: AdamW, one cycle, gradient norm clipped to 1.
+"""
+
+import os
+import time
+
+import pandas as pd
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from thesis_utils import data
+from thesis_utils.errors import Diverged, InputError
+from thesis_utils.losses import entropy_loss
+from thesis_utils.models import resnet34
+
+CHECK_EVERY = 20  # steps between two looks at the loss: looking waits for the device
+
+
+def best_device():
+    """A CUDA device where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def save(state, path):
+    """`torch.save` under a temporary name, then renamed: a kill never leaves half a file."""
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def accuracy(model, images, normalise, batch_size=500):
+    """Share of images (0 to 1) whose label is the largest logit, in evaluation mode."""
+    device = next(model.parameters()).device
+    model.eval()
+    with torch.inference_mode():
+        hits = [
+            (model(normalise(pixels)).argmax(1) == labels).sum()
+            for pixels, labels in data.batches(images, batch_size, device)
+        ]
+    return float(sum(hits)) / len(images)
+
+
+def train(config, folder, device=None):
+    """Trains the network of `config`, or goes on from `folder/training.pt`.
+
+    Returns (model, normalisation, history, wall seconds). The history has one row an epoch: the means over its
+    steps of cross-entropy (nats), entropy loss (nats, before lambda) and accuracy, and the accuracy on the calibration images.
+    Raises Diverged at a loss or gradient that is not finite, naming the step; the last good checkpoint stays.
+    """
+    device = torch.device(device) if device else best_device()
+    images, held_out = data.hold_out(data.load(config.dataset, "train"))
+    if len(images) < config.batch_size:
+        raise InputError(f"batch_size must be at most the {len(images)} training images of {config.dataset}")
+    normalise = data.Normalisation.of(images)
+    torch.manual_seed(config.seed)
+    model = resnet34(len(images.classes), config.width, config.activation)
+    model = model.to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    steps = len(images) // config.batch_size
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.epochs * steps)
+
+    path = folder / "training.pt"
+    history, seconds = [], 0.0
+    if path.exists():
+        state = torch.load(path, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        history, seconds = state["history"], state["seconds"]
+    folder.mkdir(parents=True, exist_ok=True)
+
+    pixels, labels = images.pixels.to(device), images.labels.to(device)
+    for epoch in range(len(history) + 1, config.epochs + 1):
+        started = time.perf_counter()
+        generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
+        order = torch.randperm(len(images), generator=generator).to(device)
+        model.train()
+        sums = torch.zeros(3, device=device)  # cross-entropy, entropy, hits
+        first_bad = torch.tensor(steps, device=device)
+        bar = tqdm(order.split(config.batch_size)[:steps], f"{config.name} epoch {epoch}/{config.epochs}", mininterval=2)
+        for step, batch in enumerate(bar):
+            inputs = normalise(data.augment(pixels[batch], generator, config.flip))
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+                logits, layers = model.forward_layers(inputs)
+            cross_entropy = loss = F.cross_entropy(logits.float(), labels[batch])
+            entropy = torch.zeros((), device=device)
+            if config.entropy_factor:
+                entropy = entropy_loss(list(model.log_probs(layers).values()), config.entropy_reduction)
+                loss = cross_entropy + config.entropy_factor * entropy
+            optimizer.zero_grad()
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+            optimizer.step()
+            schedule.step()
+            bad = ~(loss.detach() + norm).isfinite()
+            first_bad = torch.where(bad, first_bad.clamp_max(step), first_bad)
+            hits = (logits.argmax(1) == labels[batch]).float().mean()
+            sums += torch.stack([cross_entropy.detach(), entropy.detach(), hits])
+            if step % CHECK_EVERY == CHECK_EVERY - 1 or step == steps - 1:
+                if first_bad < steps:
+                    bar.close()
+                    kept = f"the checkpoint of epoch {epoch - 1} is kept in {path}" if history else "no epoch was finished"
+                    raise Diverged(
+                        f"training diverged: the loss is not finite at step {int(first_bad) + 1} of epoch {epoch}; {kept}; "
+                        "try a lower learning_rate or entropy_factor"
+                    )
+                means = (sums / (step + 1)).tolist()
+                bar.set_postfix_str(f"loss {means[0]:.3f} accuracy {means[2]:.3f}", refresh=False)
+        row = dict(zip(("cross_entropy", "entropy", "train_accuracy"), means))
+        row["calibration_accuracy"] = accuracy(model, held_out, normalise)
+        history.append({"epoch": epoch, **row})
+        seconds += time.perf_counter() - started
+        state = {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(),
+            "history": history,
+            "seconds": seconds,
+        }
+        save(state, path)
+    return model, normalise, pd.DataFrame(history), seconds
