@@ -135,6 +135,12 @@ SOURCES = {
     "noise": noise,
 }
 ONLY_TEST = {"lsun"}
+DOWNLOADED = {  # what a finished download leaves in `data/`
+    "cifar10": "cifar-10-batches-py",
+    "cifar100": "cifar-100-python",
+    "svhn": "test_32x32.mat",
+    "lsun": "LSUN_resize",
+}
 
 
 def from_folder(folder, name=None):
@@ -190,6 +196,13 @@ def archives():
 def names():
     """All data sets that can be asked for by name."""
     return sorted({*SOURCES, *archives()})
+
+
+def present(name):
+    """Whether a data set can be loaded without a download."""
+    if name in DOWNLOADED and name not in archives():
+        return (DOWNLOADS / DOWNLOADED[name]).exists()
+    return name in names()
 
 
 @lru_cache(maxsize=8)

@@ -7,7 +7,7 @@
 
 The network is He et al.'s (2016) in its usual CIFAR form: a 3x3 stride-1 stem without max-pooling,
 3 + 4 + 6 + 3 basic blocks of widths w, 2w, 4w, 8w, a spatial mean and a linear classifier. The thesis
-replaces the ReLU after each of the 16 skip connections (slides 3, 4 and 14); the ReLU inside a block stays.
+replaces the ReLU after each of the 16 skip connections (slides 4, 5 and 14); the ReLU inside a block stays.
 """
 import math
 

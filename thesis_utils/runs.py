@@ -22,7 +22,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,8 @@ from thesis_utils.models import ACTIVATIONS, LAYERS, resnet34
 from thesis_utils.training import best_device, train
 
 ROOT = Path(__file__).resolve().parent.parent
-OWN, RECORDED = ROOT / "runs", ROOT / "results"
+OWN = Path(os.environ.get("THESIS_RUNS") or ROOT / "runs")
+RECORDED = ROOT / "results"
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ class Run:
         self.config = Config(**json.loads((self.folder / "config.json").read_text()))
         self.provenance = json.loads((self.folder / "provenance.json").read_text())
         self.history = pd.read_csv(self.folder / "history.csv")
+        self.computed = {}  # per-image scores that the folder does not keep, by data set
 
     def __repr__(self):
         return f"Run({self.config.name}, {'recorded' if self.recorded else 'your own'})"
@@ -147,21 +149,29 @@ class Run:
     def has_weights(self):
         return (self.folder / "checkpoint.pt").exists()
 
+    def can_score(self, name):
+        """Whether `scores(name)` needs no training: the scores are there, or the weights."""
+        return self.has_weights or name in self.scored()
+
     def scored(self):
         """Names of the data sets whose per-image scores are in the folder."""
         return sorted(path.stem for path in (self.folder / "scores").glob("*.parquet"))
 
     def out_distributions(self):
-        """Names of the out-distributions in the run's metrics, in the order of `OUT_DISTRIBUTIONS`."""
-        known = OUT_DISTRIBUTIONS.get(self.config.dataset, ())
-        found = set(self.scored()) - {self.config.dataset, "calibration"}
-        return [*(name for name in known if name in found), *sorted(found - set(known))]
+        """Names of the out-distributions to show: the usual ones, then whatever else has been scored.
+
+        Of the usual ones those that have been scored and, for a run of your own, those that need no download.
+        """
+        usual = OUT_DISTRIBUTIONS.get(self.config.dataset, ())
+        scored = set(self.scored()) - {self.config.dataset, "calibration"}
+        mine = set() if self.recorded else {name for name in usual if data.present(name)}
+        return [*(name for name in usual if name in scored | mine), *sorted(scored - set(usual))]
 
     def accuracy(self):
         """Share (0 to 1) of the in-distribution test images that are classified correctly."""
         return float(self.scores(self.config.dataset)[evaluation.CORRECT].mean())
 
-    @lru_cache(maxsize=1)
+    @cached_property
     def scorer(self):
         """The trained network with its Gaussians, ready to score images; fits the Gaussians if need be."""
         if not self.has_weights:
@@ -193,16 +203,20 @@ class Run:
 
         Read from the run's folder; where it has none, computed, and kept there if the run is your own.
         """
-        path = self.folder / "scores" / f"{name}.parquet"
-        if path.exists():
-            return pd.read_parquet(path)
-        images, scorer = self.images(name), self.scorer()
-        tables = scorer.stream(images, labelled=name in (self.config.dataset, "calibration"))
-        if self.recorded or name not in {*data.names(), "calibration"}:
-            return pd.concat(list(tables), ignore_index=True)
-        evaluation.write(tables, path)
-        self.note_data(name, images)
-        return pd.read_parquet(path)
+        if name in self.scored():
+            return pd.read_parquet(self.score_path(name))
+        if name not in self.computed:
+            images, scorer = self.images(name), self.scorer
+            tables = scorer.stream(images, labelled=name in (self.config.dataset, "calibration"))
+            if not self.recorded and name in {*data.names(), "calibration"}:
+                evaluation.write(tables, self.score_path(name))
+                self.note_data(name, images)
+                return self.scores(name)
+            self.computed[name] = pd.concat(tables, ignore_index=True)
+        return self.computed[name]
+
+    def score_path(self, name):
+        return self.folder / "scores" / f"{name}.parquet"
 
     def note_data(self, name, images):
         """Adds a data set's size and checksum to the provenance."""
@@ -214,18 +228,23 @@ class Run:
 
         Read from the folder's metrics.csv, and computed from the per-image scores for a set that is not in it.
         """
+        return pd.concat([self.metrics_of(name) for name in names or self.out_distributions()], ignore_index=True)
+
+    def metrics_of(self, name):
+        if name not in self.known_metrics:
+            id_scores, ood_scores = self.scores(self.config.dataset), self.scores(name)
+            new = evaluation.compare(id_scores, ood_scores, self.scores("calibration"))
+            self.known_metrics[name] = new.assign(ood=name)
+            if not self.recorded and name in self.scored():
+                kept = pd.concat([table for key, table in self.known_metrics.items() if key in self.scored()])
+                replace(self.folder / "metrics.csv", lambda p: kept.to_csv(p, index=False, float_format="%.6f"))
+        return self.known_metrics[name]
+
+    @cached_property
+    def known_metrics(self):
+        """{data set: its rows of metrics.csv}, and whatever was computed since."""
         path = self.folder / "metrics.csv"
-        known = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["ood"])
-        names = names or self.out_distributions()
-        missing = [name for name in names if name not in set(known["ood"])]
-        if missing:
-            reference = self.scores(self.config.dataset), self.scores("calibration")
-            new = [evaluation.compare(reference[0], self.scores(n), reference[1]).assign(ood=n) for n in missing]
-            known = pd.concat([*([known] if len(known) else []), *new], ignore_index=True)
-            named = known[known["ood"].isin(data.names())]
-            if not self.recorded and len(named):
-                replace(path, lambda partial: named.to_csv(partial, index=False, float_format="%.6f"))
-        return known[known["ood"].isin(names)].reset_index(drop=True)
+        return dict(list(pd.read_csv(path).groupby("ood"))) if path.exists() else {}
 
     def record(self, weights=False):
         """Copies the run into `results/`: its metrics, the columns that figures need and, if asked for, its weights."""

@@ -3,7 +3,7 @@
 At each pixel of a map z (C, H, W) of log-probabilities the channels are reduced,
     msp = max_c z      misp = min_c z      asp = mean_c z
 (maximum, minimum and average softmax probability), then the pixels are aggregated by max, min or mean:
-nine scores a layer (slide 16 of the thesis), `max_of_msp` ... `avg_of_asp`. At the final layer there is
+nine scores a layer (slide 17 of the thesis), `max_of_msp` ... `avg_of_asp`. At the final layer there is
 one pixel, hence `msp`, `misp`, `asp` of the logits.
 
 These are raw values. `sign` says which of their directions means "in-distribution" at the final layer.
@@ -33,14 +33,14 @@ def msp(logits):
 
 
 def misp(logits):
-    """Minimum softmax probability (the thesis, slide 17), as its log: (N, K) -> (N,). A confident prediction has a low one."""
+    """Minimum softmax probability (the thesis, slide 18), as its log: (N, K) -> (N,). A confident prediction has a low one."""
     return F.log_softmax(logits, dim=1).amin(1)
 
 
 def asp(logits):
     """Mean log softmax probability: (N, K) -> (N,). A confident prediction has a low one.
 
-    The mean of the probabilities themselves would be the constant 1/K, as slide 17 says; of their logs it is not.
+    The mean of the probabilities themselves would be the constant 1/K, as slide 18 says; of their logs it is not.
     """
     return F.log_softmax(logits, dim=1).mean(1)
 

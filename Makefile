@@ -1,0 +1,36 @@
+PYTHON ?= python3
+BIN := .venv/bin
+PAGE := book/_build/html/index.html
+SOURCES := $(shell find _config.yml _toc.yml book/*.md book/*.bib notebooks/*.ipynb thesis_utils results runs -type f -not -path '*/.*' -not -path '*/__pycache__/*' 2>/dev/null)
+
+.PHONY: book test lab demo clean
+
+book: $(PAGE) ## the whole book
+	@echo "The book is built. Open file://$(CURDIR)/$(PAGE)"
+
+$(PAGE): .venv/installed $(SOURCES)
+	$(BIN)/jupyter-book build --all book
+
+test: .venv/installed-test ## all tests
+	$(BIN)/python -m pytest
+
+lab: .venv/installed ## the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+demo: .venv/installed ## trains the demo profile live, then builds the book from those runs
+	THESIS_PROFILE=demo $(BIN)/jupyter-book build --all book
+	@echo "The book of the demo profile is built. Open file://$(CURDIR)/$(PAGE)"
+
+clean: ## removes what was built; keeps your runs and downloads
+	rm -rf .venv book/_build thesis_utils.egg-info .pytest_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/installed: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/installed-test: .venv/installed requirements-test.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	touch $@

@@ -1,0 +1,271 @@
+"""The book's tables: the thesis' number, ours with its interval, and where ours came from.
+
+Each function returns a DataFrame of text, ready for `show`. A run that is not there yet leaves
+"not recorded yet" in its place.
+"""
+
+import numpy as np
+import pandas as pd
+
+from thesis_utils import metrics, runs, thesis
+from thesis_utils.scorers import sign
+from thesis_utils.models import LAYERS
+
+GRID = (("relu", 0.0), ("log_softmax", 0.0), ("log_softmax", 0.01))
+ACCURACY_GRID = (("relu", 0.0), ("softmax", 0.0), *(("log_softmax", f) for f in (0.0, 1e-3, 5e-3, 1e-2, 5e-2, 1e-1)))
+MISSING = "not recorded yet"
+NONE = "–"
+METHODS = {
+    "MSP": ("msp", "fc/msp"),
+    "MiSP": ("misp", "fc/misp"),
+    "ASP": ("asp", "fc/asp"),
+    "Mahalanobis ensemble": ("mahalanobis_ensemble", "ensemble/mahalanobis_none"),
+}
+
+
+def model_label(activation, entropy_factor=0.0):
+    """How the book names a network: ReLU, softmax or log-softmax with its lambda."""
+    if activation == "log_softmax":
+        return f"log-softmax, λ = {entropy_factor:g}"
+    return {"relu": "ReLU", "softmax": "softmax"}[activation]
+
+
+def label(run):
+    return model_label(run.config.activation, run.config.entropy_factor)
+
+
+def grid(profile=None, dataset=None, cells=GRID):
+    """{(activation, lambda): run, or None where there is none} of a profile and in-distribution."""
+    overrides = {"dataset": dataset} if dataset else {}
+    return {
+        (activation, factor): runs.find(
+            runs.configure(profile, activation=activation, entropy_factor=factor, **overrides)
+        )
+        for activation, factor in cells
+    }
+
+
+def interval(row):
+    """An AUROC in percent with its 95 % interval."""
+    return f"{100 * row.auroc:.2f} ({100 * row.auroc_low:.1f}–{100 * row.auroc_high:.1f})"
+
+
+def thesis_cell(dataset, activation, factor, ood, method):
+    found = thesis.value(dataset, activation, factor, ood, method)
+    if found is None:
+        return NONE
+    value, note = found
+    return f"{value:.2f} ({note})" if note else f"{value:.2f}"
+
+
+def pick(run, ood, score, reading):
+    """The metrics row of one score, or None."""
+    if run is None or ood not in run.out_distributions():
+        return None
+    table = run.metrics(ood)
+    return table[table.score.eq(score) & table.reading.eq(reading)].iloc[0]
+
+
+def out_distributions(dataset, models):
+    """The rows of an OOD table: what is usual for the in-distribution, then whatever else was scored."""
+    usual = list(runs.OUT_DISTRIBUTIONS.get(dataset, ()))
+    extra = {name for run in models.values() if run for name in run.out_distributions()}
+    return [*usual, *sorted(extra - set(usual))]
+
+
+def accuracy(profile=None, dataset=None):
+    """Test accuracy in percent, thesis beside ours (slides 6, 21 and 35)."""
+    dataset = dataset or runs.configure(profile).dataset
+    cells = [cell for cell in ACCURACY_GRID if dataset != "cifar100" or cell in GRID]
+    rows = []
+    for (activation, factor), run in grid(profile, dataset, cells).items():
+        ours = f"{100 * run.accuracy():.2f}" if run else MISSING
+        rows.append((model_label(activation, factor), thesis_cell(dataset, activation, factor, "test", "accuracy"), ours))
+    return pd.DataFrame(rows, columns=["network", "thesis", "ours"]).set_index("network")
+
+
+def benchmark(methods, profile=None, dataset=None, reading="fixed_direction"):
+    """AUROC at the final layer and of the ensemble, thesis beside ours (slides 22, 23 and 36)."""
+    dataset = dataset or runs.configure(profile).dataset
+    models = grid(profile, dataset)
+    rows = {}
+    for (activation, factor), run in models.items():
+        for ood in out_distributions(dataset, models):
+            row = {}
+            for method in methods:
+                key, score = METHODS[method]
+                found = pick(run, ood, score, reading)
+                row[method, "thesis"] = thesis_cell(dataset, activation, factor, ood, key)
+                row[method, "ours"] = MISSING if found is None else interval(found)
+            rows[model_label(activation, factor), ood] = row
+    return _frame(rows)
+
+
+def best(profile=None, dataset=None):
+    """The best final-layer or ensemble score and the best intermediate one (slide 28; 36 for CIFAR-100).
+
+    Both are oracles: the score, the layer and the direction are chosen on the tested out-distribution. Beside the
+    intermediate one stands what the same score gives in the two readings that do not look: fixed and two-sided.
+    """
+    dataset = dataset or runs.configure(profile).dataset
+    models = grid(profile, dataset)
+    finals = {name: METHODS[name] for name in ("MSP", "Mahalanobis ensemble")}
+    rows = {}
+    for (activation, factor), run in models.items():
+        for ood in out_distributions(dataset, models):
+            key = (model_label(activation, factor), ood)
+            theirs = {
+                name: found[0]
+                for name, (method, _) in finals.items()
+                if (found := thesis.value(dataset, activation, factor, ood, method))
+            }
+            top = max(theirs, key=theirs.get) if theirs else None
+            rows[key] = {
+                ("MSP or ensemble (best)", "thesis"): f"{theirs[top]:.2f} ({top})" if top else NONE,
+                ("intermediate layer (best: an oracle)", "thesis"): thesis_cell(
+                    dataset, activation, factor, ood, "best_aggregation"
+                ),
+            }
+            ours = [MISSING] * 4
+            if run and ood in run.out_distributions():
+                table = run.metrics(ood)
+                fixed = table[table.reading.eq("fixed_direction")].set_index("score")
+                name = max(finals, key=lambda name: fixed.auroc[finals[name][1]])
+                aggregated = table[table.score.str.match(r"layer.*_of_")]
+                oracle = aggregated.loc[aggregated[aggregated.reading.eq("best_direction")].auroc.idxmax()]
+                same = aggregated[aggregated.score.eq(oracle.score)].set_index("reading").auroc * 100
+                ours = [
+                    f"{100 * fixed.auroc[finals[name][1]]:.2f} ({name})",
+                    f"{100 * oracle.auroc:.2f} ({score_label(oracle.score)})",
+                    f"{same['fixed_direction']:.2f}",
+                    f"{same['two_sided']:.2f}",
+                ]
+            columns = [
+                ("MSP or ensemble (best)", "ours"),
+                ("intermediate layer (best: an oracle)", "ours"),
+                ("the same score, no oracle", "fixed"),
+                ("the same score, no oracle", "two-sided"),
+            ]
+            rows[key].update(zip(columns, ours))
+    frame = _frame(rows)
+    return frame[
+        ["MSP or ensemble (best)", "intermediate layer (best: an oracle)", "the same score, no oracle"]
+    ]
+
+
+def score_label(column):
+    """`layer1.2/min_of_misp` as the slides write it: min of MiSP layer1.2."""
+    layer, score = column.split("/")
+    names = {"msp": "MSP", "misp": "MiSP", "asp": "ASP", "mahalanobis": "Mahalanobis"}
+    return " ".join(names.get(word, word) for word in score.split("_")) + f" {layer}"
+
+
+def per_layer(run, ood, score, reading="best_direction"):
+    """AUROC (0 to 1) of one score at each of the 16 layers: a Series."""
+    table = run.metrics(ood)
+    table = table[table.reading.eq(reading)].set_index("score")
+    return pd.Series([table.auroc[f"{layer}/{score}"] for layer in LAYERS], index=LAYERS)
+
+
+def mixed(near, far, share, seed=0):
+    """As many images as the smaller set has: `share` (0 to 1) of them from `far`, the rest from `near`.
+
+    Returns (part of near, part of far). One seed gives nested parts: a larger share keeps the far images of a smaller.
+    """
+    count = min(len(near), len(far))
+    take = round(share * count)
+    near, far = (part.sample(count, random_state=seed) for part in (near, far))
+    return near.iloc[take:], far.iloc[:take]
+
+
+def mixtures(run, near, far, shares):
+    """AUROC (percent) of min of MiSP at the 16 layers and of MiSP at `fc`, against mixtures of two out-distributions.
+
+    One direction a layer, the better one on the even mixture (an oracle); at `fc` the fixed one. Rows: layers and
+    fc; columns: the share of `far`.
+    """
+    id_scores, parts = run.scores(run.config.dataset), (run.scores(near), run.scores(far))
+    even = pd.concat(mixed(*parts, 0.5))
+    rows = {}
+    for layer in (*LAYERS, "fc"):
+        column = "fc/misp" if layer == "fc" else f"{layer}/min_of_misp"
+        known = id_scores[column]
+        direction = sign(column) if layer == "fc" or metrics.auroc(-known, -even[column]) >= 0.5 else -sign(column)
+        rows[layer] = {
+            share: 100 * metrics.fixed_direction(known, pd.concat(mixed(*parts, share))[column], direction)
+            for share in shares
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def mixture_metrics(run, near, far, shares, column="fc/misp"):
+    """Five metrics (percent) of one score against mixtures; rows: the share of `far`."""
+    known, parts = sign(column) * run.scores(run.config.dataset)[column], (run.scores(near), run.scores(far))
+    rows = {}
+    for share in shares:
+        unknown = sign(column) * pd.concat(mixed(*parts, share))[column]
+        rows[share] = {
+            "AUROC": metrics.auroc(known, unknown),
+            "FPR95, ID positive": metrics.fpr_at_tpr(known, unknown),
+            "FPR95, OOD positive": metrics.fpr_at_tpr(-unknown, -known),
+            "AUPR, ID positive": metrics.aupr(known, unknown),
+            "AUPR, OOD positive": metrics.aupr(known, unknown, positive="out"),
+        }
+    return 100 * pd.DataFrame.from_dict(rows, orient="index")
+
+
+def made_by(models):
+    """One sentence for a caption: which profile, how many epochs and seeds, which images."""
+    found = [run for run in models if run]
+    if not found:
+        return "No run of this profile is recorded yet."
+    config = found[0].config
+    images = len(found[0].scores(config.dataset))
+    epochs = sorted({run.config.epochs for run in found})
+    return (
+        f"Profile {config.profile}: ResNet-34 of width {config.width}, {' or '.join(map(str, epochs))} epochs, "
+        f"one seed, trained on {config.dataset}; {images:,} in-distribution test images."
+    )
+
+
+def recorded():
+    """Every run in `results/` and `runs/`: what it is, what it reached, where it came from."""
+    rows = []
+    for home in (runs.RECORDED, runs.OWN):
+        for path in sorted(home.glob("[!.]*/config.json")):
+            run = runs.Run(path.parent)
+            c, p = run.config, run.provenance
+            rows.append(
+                {
+                    "run": c.name,
+                    "network": label(run),
+                    "epochs": c.epochs,
+                    "accuracy": f"{100 * run.accuracy():.2f}" if c.dataset in run.scored() else NONE,
+                    "trained for": f"{p['wall_seconds'] / 60:.0f} min",
+                    "device": p["device"],
+                    "torch": p["versions"]["torch"],
+                    "code": p["code"],
+                    "date": p["date"],
+                    "weights": "yes" if run.has_weights else "no",
+                }
+            )
+    columns = ["run", "network", "epochs", "accuracy", "trained for", "device", "torch", "code", "date", "weights"]
+    return pd.DataFrame(rows, columns=columns).set_index("run")
+
+
+def show(table, caption):
+    """A table as the book shows it: a caption above, nothing abbreviated."""
+    return table.style.set_caption(caption).set_table_styles(
+        [
+            {"selector": "caption", "props": "caption-side: top; text-align: left; font-style: italic; padding: 0.5em 0"},
+            {"selector": "th", "props": "text-align: left; font-weight: 600"},
+            {"selector": "td", "props": "text-align: left; white-space: nowrap"},
+        ]
+    )
+
+
+def _frame(rows):
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    frame.index = pd.MultiIndex.from_tuples(rows, names=["network", "out-distribution"])
+    frame.columns = pd.MultiIndex.from_tuples(frame.columns)
+    return frame
