@@ -94,16 +94,20 @@ class ResNet34(nn.Module):
         layers = {"stem": x}
         for name, block in zip(LAYERS, self.blocks):
             x = layers[name] = block(x)
-        return self.fc(self.centre(x.mean((2, 3)))), layers
+        return self.fc(self.adjust(x.mean((2, 3)))), layers
 
-    def centre(self, pooled):
-        """Removes the offset that all pooled features (N, C) of a log-softmax layer share.
+    def adjust(self, pooled):
+        """Brings the pooled features (N, C) to a scale on which a classifier trains; the function family stays the same.
 
-        Log-probabilities over C channels lie around -log C, and a classifier that sees this common
-        offset in each of its C inputs has a gradient C times too steep along it: training diverges.
-        Adding log C gives the same family of functions (the bias absorbs it) and trains.
+        Log-probabilities over C channels share an offset of about -log C, and a classifier that sees it in each of
+        its C inputs has a gradient C times too steep along it: training diverges. Adding log C removes it (the bias
+        could absorb it). Probabilities are 1/C on average, too faint to learn from: they are multiplied by C (as the
+        weights could be). The book's page on the recipe shows what both are worth.
         """
-        return pooled + math.log(pooled.shape[1]) if self.activation == "log_softmax" else pooled
+        channels = pooled.shape[1]
+        if self.activation == "log_softmax":
+            return pooled + math.log(channels)
+        return pooled * channels if self.activation == "softmax" else pooled
 
     def log_probs(self, layers):
         """The 16 maps of log-probabilities, {name: (N, C, H, W)}, from `forward_layers`' outputs.

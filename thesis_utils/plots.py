@@ -86,7 +86,7 @@ def layer_bars(models, oods, reading="best_direction"):
                 axis.plot(at, theirs, "o", mfc="none", mec="black", ms=3.5, mew=0.8, label="thesis" * (k == 2) or None)
         axis.set(ylim=(40, 101), ylabel="AUROC, %", title=title(ood, "min of MiSP and Mahalanobis per layer"))
         layer_axis(axis)
-    axes[0, 0].legend(ncols=2, fontsize="small", loc="lower center", framealpha=0.9, frameon=True)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=2, fontsize="small", loc="outside upper center")
     return figure
 
 
@@ -129,7 +129,7 @@ def trend(run, oods, reading="best_direction"):
             axis.plot(len(x), thesis.FIGURES["slide_27"]["misp_fc"][name], "s", mfc="none", color=colour(ood))
     axis.set(ylim=(40, 101), ylabel="AUROC, %", title=f"min of MiSP by layer, {tables.label(run)}")
     layer_axis(axis, extra=("fc",))
-    axis.legend(ncols=2, fontsize="small", loc="lower right")
+    axis.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
 
 
@@ -163,7 +163,7 @@ def mixtures(ours, theirs=None):
                      label="thesis" if name == "MiSP@FC" else None)  # fmt: skip
     axis.set(ylim=(40, 101), ylabel="AUROC, %", title="min of MiSP by layer, against mixtures")
     layer_axis(axis, extra=("fc",))
-    axis.legend(title="share of the far set", ncols=3, fontsize="small", loc="lower right")
+    axis.legend(title="share of\nthe far set", fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
 
 

@@ -102,6 +102,7 @@ PROFILES = {
     "compact": dict(width=16, epochs=6),
     "thesis": dict(width=64, epochs=60),
 }
+RECIPES = {"softmax": dict(learning_rate=1e-2)}  # where an activation needs another value than the rest
 OUT_DISTRIBUTIONS = {
     "digits_0_4": ("digits_5_9", "photo_patches", "noise"),
     "cifar10": ("cifar100", "svhn", "lsun", "places9_resize", "places9_fix"),
@@ -122,7 +123,8 @@ def configure(profile=None, **overrides):
     unknown = sorted(set(overrides) - fields)
     if unknown:
         raise InputError(f"unknown configuration key {unknown[0]!r}; there are {', '.join(sorted(fields))}")
-    return Config(**{"profile": profile, **PROFILES[profile], **overrides})
+    recipe = RECIPES.get(overrides.get("activation"), {})
+    return Config(**{"profile": profile, **PROFILES[profile], **recipe, **overrides})
 
 
 # --- finding, training, scoring ---------------------------------------------------------------------
@@ -269,7 +271,7 @@ FIGURES = (*(f"{layer}/min_of_misp" for layer in LAYERS), *evaluation.FINAL, eva
 
 
 def shorten(column):
-    """A float32 column rounded to 16 significant bits, a relative error of 1e-5, so that it packs into two thirds."""
+    """A float32 column rounded to 16 significant bits (relative error 2^-16), so that it packs into two thirds."""
     bits = column.to_numpy(np.float32).view(np.uint32).astype(np.uint64)
     return pd.Series(((bits + 0x80) & 0xFFFFFF00).astype(np.uint32).view(np.float32))
 
@@ -283,12 +285,11 @@ def replace(path, write):
 
 def command(config):
     """The shell command that trains a configuration."""
-    base = configure(config.profile)
-    words = [
-        f"--{field.replace('_', '-')} {value}"
-        for field, value in dataclasses.asdict(config).items()
-        if field != "profile" and value != getattr(base, field)
-    ]
+    base = configure(config.profile, activation=config.activation)
+    varied = {key: value for key, value in dataclasses.asdict(config).items() if value != getattr(base, key)}
+    if config.activation != Config.activation:
+        varied = {"activation": config.activation, **varied}
+    words = [f"--{key.replace('_', '-')} {value}" for key, value in varied.items()]
     return " ".join([f"python -m thesis_utils train --profile {config.profile}", *words])
 
 

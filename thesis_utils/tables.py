@@ -257,11 +257,32 @@ def show(table, caption):
     """A table as the book shows it: a caption above, nothing abbreviated."""
     return table.style.set_caption(caption).set_table_styles(
         [
-            {"selector": "caption", "props": "caption-side: top; text-align: left; font-style: italic; padding: 0.5em 0"},
-            {"selector": "th", "props": "text-align: left; font-weight: 600"},
-            {"selector": "td", "props": "text-align: left; white-space: nowrap"},
+            {"selector": "", "props": "font-size: 0.85em; border-collapse: collapse"},
+            {"selector": "caption", "props": "caption-side: top; text-align: left; padding: 0.5em 0"},
+            {"selector": "th", "props": "text-align: left; vertical-align: top; font-weight: 600; padding: 0.25em 0.6em"},
+            {"selector": "td", "props": "text-align: left; vertical-align: top; padding: 0.25em 0.6em"},
         ]
     )
+
+
+def recipe():
+    """The short trainings of `experiments/recipe.py`, one a row, or an empty table where they are not recorded."""
+    path = runs.RECORDED / "recipe.csv"
+    if not path.exists():
+        return pd.DataFrame({"": [MISSING]})
+    table = pd.read_csv(path)
+    yes = {True: "yes", False: "no"}
+    return pd.DataFrame(
+        {
+            "network": table.activation.map(lambda name: name.replace("log_", "log-").replace("relu", "ReLU")),
+            "optimizer": table.optimizer + ", " + table.learning_rate.map("{:g}".format),
+            "gradient clipped": table.clipped.map(yes),
+            "features adjusted": table.adjusted.map(yes),
+            "largest loss": table.largest_loss.map("{:.2f}".format),
+            "last loss": table.last_loss.map("{:.2f}".format),
+            "accuracy, %": (100 * table.accuracy).map("{:.1f}".format),
+        }
+    ).set_index("network")
 
 
 def _frame(rows):

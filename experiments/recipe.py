@@ -1,0 +1,84 @@
+"""What trains a log-softmax network? Short trainings of the alternatives, recorded in results/recipe.csv.
+
+    THESIS_DATA=... python experiments/recipe.py        # ten minutes on two CPU cores
+
+Each row is one training of a width-16 ResNet-34 on CIFAR-10: 150 steps of 128 images, one cycle, one seed. It varies
+the activation, the optimizer, whether the gradient norm is clipped to 1, and whether the classifier sees the pooled
+features as they are or adjusted (`ResNet34.adjust`: log-probabilities plus log C, probabilities times C).
+"""
+
+import csv
+import itertools
+import math
+
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from thesis_utils import data, runs
+from thesis_utils.models import resnet34
+from thesis_utils.training import accuracy
+
+STEPS, BATCH, WIDTH = 150, 128, 16
+SGD, ADAMW = "SGD", "AdamW"
+VARIANTS = (  # activation, optimizer, peak learning rate, clipped, features adjusted
+    ("relu", SGD, 0.1, False, False),
+    ("relu", ADAMW, 2e-3, True, False),
+    ("relu", ADAMW, 1e-2, True, False),
+    ("softmax", SGD, 0.1, False, False),
+    ("softmax", ADAMW, 2e-3, True, False),
+    ("softmax", ADAMW, 1e-2, True, False),
+    ("softmax", ADAMW, 2e-3, True, True),
+    ("softmax", ADAMW, 1e-2, True, True),
+    ("log_softmax", SGD, 0.1, False, False),
+    ("log_softmax", SGD, 0.01, False, False),
+    ("log_softmax", SGD, 0.1, False, True),
+    ("log_softmax", SGD, 0.1, True, True),
+    ("log_softmax", ADAMW, 2e-3, True, False),
+    ("log_softmax", ADAMW, 2e-3, True, True),
+    ("log_softmax", ADAMW, 1e-2, True, True),
+)
+COLUMNS = ("activation", "optimizer", "learning_rate", "clipped", "adjusted", "largest_loss", "last_loss", "accuracy")
+
+
+def short_training(activation, optimizer, learning_rate, clipped, adjusted, images, held_out, normalise):
+    """Largest cross-entropy of all steps, mean of the last 20 (nats), and the accuracy on the calibration images."""
+    torch.manual_seed(0)
+    model = resnet34(10, WIDTH, activation).to(memory_format=torch.channels_last)
+    if not adjusted:
+        model.adjust = lambda pooled: pooled
+    if optimizer == SGD:
+        steps = torch.optim.SGD(model.parameters(), learning_rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    else:
+        steps = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(steps, learning_rate, STEPS, cycle_momentum=False)
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(images), generator=generator)
+    losses = []
+    for batch in tqdm(order.split(BATCH)[:STEPS], f"{activation} {optimizer} {learning_rate}", mininterval=5):
+        inputs = normalise(data.augment(images.pixels[batch], generator))
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(inputs)
+        loss = F.cross_entropy(logits.float(), images.labels[batch])
+        steps.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0 if clipped else math.inf)
+        steps.step()
+        schedule.step()
+        losses.append(loss.item())
+    return max(losses), sum(losses[-20:]) / 20, accuracy(model, held_out, normalise)
+
+
+def main():
+    images, held_out = data.hold_out(data.load("cifar10", "train"))
+    normalise = data.Normalisation.of(images)
+    rows = [
+        (*variant, *(f"{value:.4g}" for value in short_training(*variant, images, held_out, normalise)))
+        for variant in VARIANTS
+    ]
+    with open(runs.RECORDED / "recipe.csv", "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(itertools.chain([COLUMNS], rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The book: built with warnings as errors, then opened in headless Chromium from disk."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from conftest import ROOT
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="session")
+def html(shell, tmp_path_factory):
+    """The built pages' folder."""
+    out = tmp_path_factory.mktemp("book")
+    shell(["jupyter-book", "build", "-W", "--keep-going", "--path-output", str(out), "book"])
+    return out / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if not CHROMIUM:
+        pytest.skip("no Chromium on this machine: install it, or name one in $CHROMIUM, to test the pages in a browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def test_every_chapter_is_a_page(html):
+    pages = {path.relative_to(html).as_posix() for path in html.rglob("*.html")}
+    chapters = {f"notebooks/{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert chapters | {"index.html", "intro.html", "method.html", "recipe.html", "numbers.html", "glossary.html"} <= pages
+
+
+def test_progress_bars_and_warnings_leave_no_litter(html):
+    for path in html.rglob("*.html"):
+        text = path.read_text()
+        assert "it/s]" not in text and "images/s]" not in text and "Traceback" not in text and "Warning:" not in text, path
+
+
+def test_pages_in_a_browser(html, browser):
+    """Every figure drawn, every table filled, every formula set, no console error, no request leaves the disk."""
+    figures = tables = formulas = 0
+    for path in sorted(html.rglob("*.html")):
+        if path.parent.name.startswith("_"):
+            continue
+        page, errors, requests = browser.new_page(viewport={"width": 1300, "height": 1000}), [], []
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_load_state("networkidle")
+        outside = [url for url in requests if not url.startswith(("file:", "data:", "blob:"))]
+        assert not outside and not errors, (path.name, outside, errors)
+        sizes = page.eval_on_selector_all("main img", "images => images.map(i => i.naturalWidth)")
+        assert all(sizes), path.name
+        cells = page.eval_on_selector_all("main table tbody td", "cells => cells.map(c => c.innerText.trim())")
+        assert all(cells) and "nan" not in cells, path.name
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, (path.name, f"{wide} pixels wider than the window")
+        unset = page.evaluate("document.querySelectorAll('.math').length && !document.querySelectorAll('mjx-container').length")
+        assert not unset, path.name
+        figures += len(sizes)
+        tables += page.evaluate("document.querySelectorAll('main table').length")
+        formulas += page.evaluate("document.querySelectorAll('mjx-container').length")
+        page.close()
+    assert figures >= 8 and tables >= 12 and formulas >= 10

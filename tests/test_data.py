@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from thesis_utils import data
+from thesis_utils.errors import InputError
+
+
+@pytest.fixture
+def archive_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("THESIS_DATA", str(tmp_path))
+    data.load.cache_clear()
+    yield tmp_path
+    data.load.cache_clear()
+
+
+def pixels(count, size=32, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name, split, count, classes", [
+    ("digits_0_4", "train", 600, 5), ("digits_0_4", "test", 301, 5), ("digits_5_9", "test", 299, 5),
+    ("photo_patches", "test", 600, 1), ("noise", "test", 2000, 1),
+])  # fmt: skip
+def test_embedded_sets(name, split, count, classes):
+    images = data.load(name, split)
+    assert images.pixels.shape == (count, 32, 32, 3) and images.pixels.dtype == torch.uint8
+    assert len(images.classes) == classes and set(images.labels.tolist()) == set(range(classes))
+    assert images.checksum() == data.load(name, split).checksum()
+
+
+def test_train_and_test_digits_are_different_images():
+    train, test = (data.load("digits_0_4", split).pixels.flatten(1) for split in ("train", "test"))
+    assert not {x.numpy().tobytes() for x in train} & {x.numpy().tobytes() for x in test}
+
+
+def test_an_archive_comes_before_the_built_in_set_of_that_name(archive_folder):
+    np.savez(archive_folder / "noise.npz", test_images=pixels(3), test_labels=[0, 1, 1], classes=["a", "b"])
+    images = data.load("noise")
+    assert len(images) == 3 and images.classes == ("a", "b") and images.labels.tolist() == [0, 1, 1]
+    assert data.present("noise") and "noise" in data.names()
+
+
+@pytest.mark.parametrize("arrays, message", [
+    (dict(images=pixels(2)), "must hold test_images.*it holds images"),
+    (dict(test_images=pixels(2).astype(float)), "its test_images are float64"),
+    (dict(test_images=pixels(0)), "uint8 .0, 32, 32, 3."),
+    (dict(test_images=pixels(2), test_labels=[0, 7], classes=["a"]), "must be 2 numbers from 0 to 0"),
+    (dict(test_images=pixels(2), test_labels=[0]), "test_labels must be 2 numbers"),
+])  # fmt: skip
+def test_an_archive_of_the_wrong_form_says_what_is_wrong(archive_folder, arrays, message):
+    np.savez(archive_folder / "mine.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        data.load("mine")
+
+
+def test_an_unreadable_archive(archive_folder):
+    (archive_folder / "broken.npz").write_bytes(b"not a zip file")
+    with pytest.raises(InputError, match="broken.npz cannot be read as an .npz archive.*numpy.savez"):
+        data.load("broken")
+
+
+def test_a_misspelt_name_lists_the_sets_that_exist():
+    with pytest.raises(InputError, match="unknown data set 'svnh'; there are cifar10, .*svhn.* or give the path of a folder"):
+        data.load("svnh")
+    with pytest.raises(InputError, match="choose from train, test"):
+        data.load("noise", "validation")
+    with pytest.raises(InputError, match="lsun has test images only"):
+        data.load("lsun", "train")
+
+
+def test_a_failed_download_says_how_to_supply_the_set(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(data, "DOWNLOADS", tmp_path)
+    monkeypatch.setattr(data, "download_and_extract_archive", refuse)
+    monkeypatch.delenv("THESIS_DATA", raising=False)
+    assert not data.present("lsun")
+    with pytest.raises(InputError, match="lsun could not be downloaded .*no route to host.* put lsun.npz into a folder .*THESIS_DATA"):
+        data.load("lsun")
+
+
+def test_a_folder_of_images_of_any_size_and_mode(tmp_path):
+    (tmp_path / "deeper").mkdir()
+    Image.fromarray(pixels(1, size=50)[0]).save(tmp_path / "a.png")
+    Image.fromarray(pixels(1)[0, ..., 0]).save(tmp_path / "deeper" / "grey.JPG")
+    (tmp_path / "notes.txt").write_text("not an image")
+    images = data.load(str(tmp_path))
+    assert images.pixels.shape == (2, 32, 32, 3)
+
+
+def test_a_broken_image_is_left_out_with_a_word(tmp_path):
+    Image.fromarray(pixels(1)[0]).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes((tmp_path / "good.png").read_bytes()[:100])
+    with pytest.warns(UserWarning, match="left out 1 unreadable image.*bad.png"):
+        assert len(data.from_folder(tmp_path)) == 1
+
+
+def test_a_folder_without_a_readable_image(tmp_path):
+    with pytest.raises(InputError, match="needs at least one readable image .*it has none"):
+        data.load(str(tmp_path))
+    (tmp_path / "bad.png").write_bytes(b"nonsense")
+    with pytest.raises(InputError, match="it has 1 that cannot be read"):
+        data.from_folder(tmp_path)
+
+
+def test_calibration_images_are_held_out_class_by_class():
+    labels = np.repeat(np.arange(10), 5000)
+    images = data.images("many", np.zeros((50000, 32, 32, 3), np.uint8), labels, range(10))
+    fit, held = data.hold_out(images)
+    assert (len(fit), len(held)) == (48000, 2000)
+    assert torch.bincount(held.labels).tolist() == [200] * 10
+    again = data.hold_out(images)[1]
+    assert torch.equal(held.labels, again.labels)
+    fit, held = data.hold_out(data.load("digits_0_4", "train"))
+    assert len(held) == 120 and len(fit) == 480  # a small set gives a fifth
+    assert torch.bincount(held.labels).min() >= 22
+
+
+def test_normalisation_gives_mean_zero_and_deviation_one():
+    images = data.images("some", pixels(20))
+    inputs = data.Normalisation.of(images)(images.pixels)
+    assert inputs.shape == (20, 3, 32, 32) and inputs.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(inputs.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(inputs.std((0, 2, 3), correction=0), torch.ones(3), atol=1e-5, rtol=0)
+
+
+def test_augmented_images_are_shifted_crops_and_mirror_images():
+    source = torch.from_numpy(pixels(1)).expand(200, -1, -1, -1)
+    crops = data.augment(source, torch.Generator().manual_seed(0))
+    padded = torch.zeros(40, 40, 3, dtype=torch.uint8)
+    padded[4:36, 4:36] = source[0]
+    windows = {}
+    for mirrored in (False, True):
+        for top in range(9):
+            for left in range(9):
+                window = padded[top : top + 32, left : left + 32]
+                windows[(window.flip(1) if mirrored else window).numpy().tobytes()] = mirrored, top, left
+    found = [windows[crop.numpy().tobytes()] for crop in crops]  # a KeyError: not such a crop
+    assert {mirrored for mirrored, _, _ in found} == {False, True}
+    assert {top for _, top, _ in found} == {left for _, _, left in found} == set(range(9))
+    plain = data.augment(source, torch.Generator().manual_seed(0), flip=False)
+    assert not any(windows[crop.numpy().tobytes()][0] for crop in plain)

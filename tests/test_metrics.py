@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn import metrics as sk
+
+from thesis_utils import metrics, tables
+from thesis_utils.errors import InputError
+
+few_values = hnp.arrays(np.float64, st.integers(2, 40), elements=st.integers(-4, 4).map(float))  # many ties
+
+
+def labelled(id_scores, ood_scores):
+    return np.r_[np.ones(len(id_scores)), np.zeros(len(ood_scores))], np.r_[id_scores, ood_scores]
+
+
+def test_by_hand():
+    known, unknown = [3.0, 2.0, 2.0], [1.0, 2.0]
+    # pairs: 3 wins twice; each 2 wins once and ties once
+    assert metrics.auroc(known, unknown) == pytest.approx((2 + 1.5 + 1.5) / 6)
+    assert metrics.fpr_at_tpr(known, unknown) == 0.5  # the threshold is 2
+    assert metrics.fpr_at_tpr(known, unknown, tpr=1 / 3) == 0.0  # the threshold is 3
+
+
+@given(few_values, few_values)
+def test_agreement_with_scikit_learn(known, unknown):
+    truth, scores = labelled(known, unknown)
+    assert metrics.auroc(known, unknown) == pytest.approx(sk.roc_auc_score(truth, scores))
+    assert metrics.aupr(known, unknown) == pytest.approx(sk.average_precision_score(truth, scores))
+    assert metrics.aupr(known, unknown, "out") == pytest.approx(sk.average_precision_score(1 - truth, -scores))
+    fpr, tpr, _ = sk.roc_curve(truth, scores, drop_intermediate=False)
+    assert metrics.fpr_at_tpr(known, unknown) == pytest.approx(fpr[np.argmax(tpr >= 0.95)])
+
+
+@given(few_values, few_values)
+def test_directions(known, unknown):
+    area = metrics.auroc(known, unknown)
+    assert metrics.best_direction(known, unknown) == pytest.approx(max(area, 1 - area))
+    assert metrics.fixed_direction(known, unknown) == pytest.approx(area)
+    assert metrics.fixed_direction(known, unknown, sign=-1) == pytest.approx(1 - area)
+    low, high = metrics.delong_interval(known, unknown)
+    assert 0 <= low <= area + 1e-12 and area - 1e-12 <= high <= 1
+
+
+def test_two_sided_by_hand():
+    calibration = [1.0, 2.0, 3.0, 4.0, 5.0]  # median 3, median absolute deviation 1
+    assert metrics.two_sided_confidence([3.0, 1.0, 7.0], calibration).tolist() == [0.0, -2.0, -4.0]
+    # out-distributions on both sides at once: no single direction sees them, two-sided does
+    known, unknown = [2.5, 3.0, 3.5], [0.0, 6.0]
+    assert metrics.auroc(known, unknown) == 0.5
+    assert metrics.two_sided(known, unknown, calibration) == 1.0
+
+
+def test_two_sided_survives_a_constant_calibration_score():
+    assert metrics.two_sided([1.0, 1.0], [2.0, 0.0], [1.0, 1.0, 1.0]) == 1.0
+
+
+def test_confidences_agree_with_the_three_readings():
+    rng = np.random.default_rng(0)
+    known, unknown, calibration = rng.normal(0, 1, 200), rng.normal(-1, 2, 300), rng.normal(0, 1, 100)
+    readings = {
+        "best_direction": metrics.best_direction(known, unknown),
+        "fixed_direction": metrics.fixed_direction(known, unknown, -1),
+        "two_sided": metrics.two_sided(known, unknown, calibration),
+    }
+    assert tuple(readings) == metrics.READINGS
+    for reading, area in readings.items():
+        assert metrics.auroc(*metrics.confidences(reading, known, unknown, calibration, -1)) == pytest.approx(area)
+    with pytest.raises(InputError, match="choose from best_direction"):
+        metrics.confidences("better", known, unknown, calibration, 1)
+
+
+def test_delong_agrees_with_the_bootstrap():
+    rng = np.random.default_rng(1)
+    known, unknown = rng.normal(1, 1, 300).round(1), rng.normal(0, 1, 200).round(1)  # rounded: ties
+    low, high = metrics.delong_interval(known, unknown)
+    areas = [metrics.auroc(rng.choice(known, 300), rng.choice(unknown, 200)) for _ in range(3000)]
+    assert [low, high] == pytest.approx(np.quantile(areas, [0.025, 0.975]), abs=0.006)
+
+
+def test_delong_variance_by_hand():
+    # placements of [2, 4] over [1, 3]: 1/2 and 1; of [1, 3] under [2, 4]: 1 and 1/2; both variances are 1/8
+    half = 1.959964 * np.sqrt(1 / 8 / 2 + 1 / 8 / 2)
+    assert metrics.delong_interval([2, 4], [1, 3]) == pytest.approx((0.75 - half, min(0.75 + half, 1)))
+
+
+@given(few_values, few_values, few_values, st.integers(1, 5), st.integers(1, 5))
+def test_auroc_and_fpr_of_a_mixture_are_the_means_of_its_parts(known, near, far, repeats_near, repeats_far):
+    near, far = np.tile(near, repeats_near), np.tile(far, repeats_far)
+    mixture, share = np.r_[near, far], len(far) / (len(near) + len(far))
+    for metric in (metrics.auroc, metrics.fpr_at_tpr):
+        parts = share * metric(known, far) + (1 - share) * metric(known, near)
+        assert metric(known, mixture) == pytest.approx(parts)
+
+
+def test_aupr_and_fpr_with_ood_positive_of_a_mixture_are_not():
+    known, near, far = [3.0, 4.0, 5.0, 6.0], [2.5, 4.5], [0.0, 1.0]
+    mixture = near + far
+    assert metrics.aupr(known, mixture) != pytest.approx((metrics.aupr(known, near) + metrics.aupr(known, far)) / 2)
+
+    def turned(unknown):
+        return metrics.fpr_at_tpr(-np.array(unknown), -np.array(known))
+
+    assert turned(mixture) != pytest.approx((turned(near) + turned(far)) / 2)
+
+
+def test_mixed_takes_the_share_it_says():
+    import pandas as pd
+
+    near, far = pd.DataFrame({"x": np.zeros(10)}), pd.DataFrame({"x": np.ones(40)})
+    for share in (0.0, 0.25, 0.5, 1.0):
+        parts = tables.mixed(near, far, share)
+        assert sum(map(len, parts)) == 10 and parts[1].x.sum() == round(10 * share)
+
+
+@pytest.mark.parametrize(
+    "known, unknown, message",
+    [
+        ([], [1.0], "in-distribution scores must be one number an image"),
+        ([1.0], [], "out-of-distribution scores must be one number an image"),
+        ([1.0, np.nan], [1.0], "in-distribution scores must be finite; 1 of 2 are not"),
+        ([1.0], [[1.0]], "not an array of shape"),
+    ],
+)
+def test_bad_scores_are_refused_in_a_sentence(known, unknown, message):
+    for metric in (metrics.auroc, metrics.fpr_at_tpr, metrics.aupr, metrics.best_direction, metrics.delong_interval):
+        with pytest.raises(InputError, match=message):
+            metric(known, unknown)
+
+
+def test_delong_needs_two_of_each():
+    with pytest.raises(InputError, match="at least two"):
+        metrics.delong_interval([1.0], [0.0, 0.5])

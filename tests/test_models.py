@@ -1,0 +1,76 @@
+import math
+
+import pytest
+import torch
+
+from thesis_utils.errors import InputError
+from thesis_utils.models import ACTIVATIONS, LAYERS, channel_log_softmax, channel_softmax, resnet34
+
+
+def images(count=2):
+    return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_one_forward_pass_gives_logits_stem_and_sixteen_layers(activation):
+    model = resnet34(7, width=4, activation=activation).eval()
+    logits, layers = model.forward_layers(images())
+    assert logits.shape == (2, 7)
+    assert tuple(layers) == ("stem", *LAYERS)
+    assert LAYERS[0] == "layer1.1" and LAYERS[-1] == "layer4.3" and len(LAYERS) == 16
+    shapes = [tuple(layers[name].shape[1:]) for name in ("stem", "layer1.3", "layer2.4", "layer3.6", "layer4.3")]
+    assert shapes == [(4, 32, 32), (4, 32, 32), (8, 16, 16), (16, 8, 8), (32, 4, 4)]
+    assert torch.equal(model(images()), logits)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_log_probs_are_distributions_over_channels(activation):
+    model = resnet34(3, width=4, activation=activation).eval()
+    layers = model.forward_layers(images())[1]
+    maps = model.log_probs(layers)
+    assert tuple(maps) == LAYERS
+    for name, z in maps.items():
+        torch.testing.assert_close(z.exp().sum(1), torch.ones_like(z[:, 0]))
+        expected = layers[name] if activation == "log_softmax" else torch.log_softmax(layers[name], 1)
+        torch.testing.assert_close(z, expected)
+
+
+def test_a_block_ends_in_the_activation_of_the_sum():
+    model = resnet34(3, width=4, activation="log_softmax").eval()
+    layers = model.forward_layers(images())[1]
+    block, x = model.blocks[0], layers["stem"]
+    inside = torch.relu(block.bn1(block.conv1(x)))
+    torch.testing.assert_close(layers["layer1.1"], torch.log_softmax(block.bn2(block.conv2(inside)) + x, dim=1))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_channel_softmaxes_equal_the_plain_ones(memory_format):
+    x = torch.randn(2, 5, 3, 4).contiguous(memory_format=memory_format)
+    torch.testing.assert_close(channel_log_softmax(x), torch.log_softmax(x, 1))
+    torch.testing.assert_close(channel_softmax(x), torch.softmax(x, 1))
+
+
+def test_the_classifier_sees_log_probabilities_without_their_offset():
+    pooled = torch.full((1, 8), -math.log(8))
+    torch.testing.assert_close(resnet34(2, 1, "log_softmax").adjust(pooled), torch.zeros(1, 8))
+    torch.testing.assert_close(resnet34(2, 1, "softmax").adjust(pooled.exp()), torch.ones(1, 8))
+    torch.testing.assert_close(resnet34(2, 1, "relu").adjust(pooled), pooled)
+
+
+def test_the_thesis_network_has_the_size_of_a_resnet34():
+    count = sum(p.numel() for p in resnet34(10).parameters())
+    assert 21.2e6 < count < 21.4e6
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (dict(num_classes=10, activation="logsoftmax"), "choose from relu, softmax, log_softmax"),
+        (dict(num_classes=10, width=0), "width must be a whole number"),
+        (dict(num_classes=10, width=1.5), "width must be a whole number"),
+        (dict(num_classes=1), "num_classes must be"),
+    ],
+)
+def test_bad_arguments_are_refused_in_a_sentence(arguments, message):
+    with pytest.raises(InputError, match=message):
+        resnet34(**arguments)

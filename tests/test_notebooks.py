@@ -1,0 +1,56 @@
+"""Each notebook through papermill, as typed, on the demo profile."""
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_committed_without_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+
+
+def outputs(path):
+    """(figures, tables, text) of an executed notebook."""
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    found = [output for cell in cells for output in cell.outputs]
+    figures = sum("image/png" in output.get("data", {}) for output in found)
+    tables = [output.data["text/html"] for output in found if "<table" in output.get("data", {}).get("text/html", "")]
+    return figures, tables
+
+
+@pytest.mark.parametrize("name, figures, tables", [
+    ("01_train", 2, 1), ("02_benchmark", 0, 2), ("03_layerwise", 5, 1), ("04_mixture", 2, 1), ("05_cifar100", 1, 3),
+])  # fmt: skip
+def test_every_notebook_on_the_demo_profile(shell, tmp_path, name, figures, tables):
+    shell(["papermill", f"{name}.ipynb", str(tmp_path / "out.ipynb"), "-p", "profile", "demo"], cwd=ROOT / "notebooks")
+    drawn, shown = outputs(tmp_path / "out.ipynb")
+    assert drawn == figures and len(shown) == tables
+
+
+def test_one_out_distribution_and_a_folder_of_images(shell, tmp_path):
+    for k in range(5):
+        noise = np.random.default_rng(k).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{k}.png")
+    for ood in ("photo_patches", str(tmp_path)):
+        shell(
+            ["papermill", "03_layerwise.ipynb", str(tmp_path / "out.ipynb"), "-p", "profile", "demo", "-p", "ood", ood],
+            cwd=ROOT / "notebooks",
+        )
+        assert outputs(tmp_path / "out.ipynb")[0] == 5
+
+
+def test_a_misspelt_out_distribution_names_the_sets_that_exist(shell, tmp_path):
+    words = ["papermill", "03_layerwise.ipynb", str(tmp_path / "out.ipynb"), "-p", "ood", "svnh"]
+    failed = shell([*words, "-p", "profile", "demo"], cwd=ROOT / "notebooks", check=False)
+    assert failed.returncode
+    assert "InputError: unknown data set 'svnh'; there are cifar10, " in failed.stderr
