@@ -3,7 +3,7 @@ BIN := .venv/bin
 PAGE := book/_build/html/index.html
 SOURCES := $(shell find _config.yml _toc.yml book/*.md book/*.bib notebooks/*.ipynb thesis_utils results runs -type f -not -path '*/.*' -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: book test lab demo clean
+.PHONY: book test lab demo picture clean
 
 book: $(PAGE) ## the whole book
 	@echo "The book is built. Open file://$(CURDIR)/$(PAGE)"
@@ -20,6 +20,10 @@ lab: .venv/installed ## the notebooks in JupyterLab
 demo: .venv/installed ## trains the demo profile live, then builds the book from those runs
 	THESIS_PROFILE=demo $(BIN)/jupyter-book build --all book
 	@echo "The book of the demo profile is built. Open file://$(CURDIR)/$(PAGE)"
+
+picture: .venv/installed ## the README's figure, from the runs of the default profile
+	$(BIN)/python -c "from thesis_utils import plots, runs; run = runs.find(runs.configure()); \
+	  plots.trend(run, run.out_distributions()).savefig('results/trend.png')"
 
 clean: ## removes what was built; keeps your runs and downloads
 	rm -rf .venv book/_build thesis_utils.egg-info .pytest_cache

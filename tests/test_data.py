@@ -61,6 +61,17 @@ def test_an_unreadable_archive(archive_folder):
         data.load("broken")
 
 
+def test_an_archive_without_class_names_counts_its_labels(archive_folder):
+    np.savez(archive_folder / "mine.npz", test_images=pixels(3), test_labels=[0, 2, 1])
+    assert data.load("mine").classes == ("0", "1", "2")
+
+
+def test_a_data_folder_that_does_not_exist(monkeypatch, tmp_path):
+    monkeypatch.setenv("THESIS_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="THESIS_DATA names .*nowhere, which is not a folder"):
+        data.load("noise", "train")
+
+
 def test_a_misspelt_name_lists_the_sets_that_exist():
     with pytest.raises(InputError, match="unknown data set 'svnh'; there are cifar10, .*svhn.* or give the path of a folder"):
         data.load("svnh")
@@ -108,7 +119,7 @@ def test_a_folder_without_a_readable_image(tmp_path):
 
 def test_calibration_images_are_held_out_class_by_class():
     labels = np.repeat(np.arange(10), 5000)
-    images = data.images("many", np.zeros((50000, 32, 32, 3), np.uint8), labels, range(10))
+    images = data.as_images("many", np.zeros((50000, 32, 32, 3), np.uint8), labels, range(10))
     fit, held = data.hold_out(images)
     assert (len(fit), len(held)) == (48000, 2000)
     assert torch.bincount(held.labels).tolist() == [200] * 10
@@ -120,7 +131,7 @@ def test_calibration_images_are_held_out_class_by_class():
 
 
 def test_normalisation_gives_mean_zero_and_deviation_one():
-    images = data.images("some", pixels(20))
+    images = data.as_images("some", pixels(20))
     inputs = data.Normalisation.of(images)(images.pixels)
     assert inputs.shape == (20, 3, 32, 32) and inputs.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(inputs.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)

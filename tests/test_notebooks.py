@@ -1,5 +1,10 @@
 """Each notebook through papermill, as typed, on the demo profile."""
 
+import os
+import pty
+import shutil
+import subprocess
+
 import nbformat
 import numpy as np
 import pytest
@@ -47,6 +52,24 @@ def test_one_out_distribution_and_a_folder_of_images(shell, tmp_path):
             cwd=ROOT / "notebooks",
         )
         assert outputs(tmp_path / "out.ipynb")[0] == 5
+
+
+def test_papermill_at_a_terminal_without_an_output_path(shell, tmp_path):
+    """As typed: papermill alone would refuse it."""
+    shutil.copy(ROOT / "notebooks" / "02_benchmark.ipynb", tmp_path)
+    terminal, end = pty.openpty()
+    with subprocess.Popen(
+        ["papermill", "02_benchmark.ipynb", "-p", "profile", "demo"], cwd=tmp_path, stdin=end, stdout=end, stderr=end, env=shell.env
+    ) as process:
+        os.close(end)
+        try:
+            while os.read(terminal, 1024):
+                pass
+        except OSError:  # the terminal closes when the process ends
+            pass
+    assert process.returncode == 0
+    assert len(outputs(tmp_path / "02_benchmark.out.ipynb")[1]) == 2
+    assert not outputs(tmp_path / "02_benchmark.ipynb")[1]
 
 
 def test_a_misspelt_out_distribution_names_the_sets_that_exist(shell, tmp_path):

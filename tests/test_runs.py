@@ -69,6 +69,11 @@ def test_seeds_make_the_training(tmp_path):
     assert first.equals(second) and not first.equals(other)
 
 
+def test_one_class_cannot_be_trained_on(tmp_path):
+    with pytest.raises(InputError, match="noise has images of one class only"):
+        training.train(runs.configure("demo", dataset="noise"), tmp_path)
+
+
 @pytest.fixture(scope="module")
 def tiny():
     """A small trained run, scored by the test below."""

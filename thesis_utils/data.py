@@ -55,7 +55,7 @@ class Images:
         return digest.hexdigest()
 
 
-def images(name, pixels, labels=None, classes=("unlabelled",)):
+def as_images(name, pixels, labels=None, classes=("unlabelled",)):
     """`Images` from arrays (N, H, W, 3) uint8 and (N,); anything but 32x32 is resized, with antialiasing."""
     pixels = torch.as_tensor(np.ascontiguousarray(pixels))
     if pixels.shape[1:3] != (SIZE, SIZE):
@@ -81,7 +81,7 @@ def digits(name, split):
     labels = bunch.target[keep] - first
     chosen = (np.arange(len(labels)) % 3 == 0) == (split == "test")
     pixels = np.repeat(grey[chosen][..., None], 3, axis=-1)
-    return images(name, pixels, labels[chosen], [str(first + k) for k in range(5)])
+    return as_images(name, pixels, labels[chosen], [str(first + k) for k in range(5)])
 
 
 def photo_patches(name, split):
@@ -93,26 +93,26 @@ def photo_patches(name, split):
         photo = photos[k % len(photos)]
         top, left = (rng.integers(0, extent - 64) for extent in photo.shape[:2])
         patches.append(photo[top : top + 64, left : left + 64])
-    return images(name, np.stack(patches))
+    return as_images(name, np.stack(patches))
 
 
 def noise(name, split):
     """2,000 images whose pixels are independent and uniform."""
     rng = np.random.default_rng(0 if split == "test" else 1)
-    return images(name, rng.integers(0, 256, (2000, SIZE, SIZE, 3), dtype=np.uint8))
+    return as_images(name, rng.integers(0, 256, (2000, SIZE, SIZE, 3), dtype=np.uint8))
 
 
 def cifar(name, split):
     """CIFAR-10 or CIFAR-100 through torchvision."""
     source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
     data = source(DOWNLOADS, train=split == "train", download=True)
-    return images(name, data.data, data.targets, data.classes)
+    return as_images(name, data.data, data.targets, data.classes)
 
 
 def svhn(name, split):
     """SVHN's cropped digits through torchvision."""
     data = datasets.SVHN(DOWNLOADS, split=split, download=True)
-    return images(name, data.data.transpose(0, 2, 3, 1), data.labels, range(10))
+    return as_images(name, data.data.transpose(0, 2, 3, 1), data.labels, range(10))
 
 
 def lsun(name, split):
@@ -163,7 +163,7 @@ def from_folder(folder, name=None):
         raise InputError(f"folder {folder} needs at least one readable image ({', '.join(sorted(SUFFIXES))}); it has {found}")
     if broken:
         warnings.warn(f"{folder}: left out {len(broken)} unreadable image(s), the first is {broken[0]}", stacklevel=2)
-    return images(name or str(folder), torch.stack(pixels))
+    return as_images(name or str(folder), torch.stack(pixels))
 
 
 def from_npz(path, split):
@@ -175,21 +175,23 @@ def from_npz(path, split):
                 raise InputError(f"{wanted}; it holds {', '.join(archive.files)}")
             pixels = archive[f"{split}_images"]
             labels = archive[f"{split}_labels"] if f"{split}_labels" in archive else None
-            classes = archive["classes"] if "classes" in archive else ("unlabelled",)
+            classes = archive["classes"] if "classes" in archive else range(int(labels.max()) + 1 if labels is not None else 1)
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path} cannot be read as an .npz archive ({error}); write it with numpy.savez") from error
+        raise InputError(f"{path} cannot be read as an .npz archive ({error}); write it with numpy.savez") from None
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or len(pixels) == 0:
         raise InputError(f"{wanted}; its {split}_images are {pixels.dtype} {pixels.shape}")
     if labels is not None and (labels.shape != (len(pixels),) or labels.min() < 0 or labels.max() >= len(classes)):
         raise InputError(f"{wanted}; its {split}_labels must be {len(pixels)} numbers from 0 to {len(classes) - 1}")
-    return images(path.stem, pixels, labels, classes)
+    return as_images(path.stem, pixels, labels, classes)
 
 
 def archives():
     """The archives of THESIS_DATA by data set name."""
     folder = os.environ.get("THESIS_DATA")
+    if folder and not Path(folder).is_dir():
+        raise InputError(f"THESIS_DATA names {folder}, which is not a folder; name one that holds NAME.npz files, or unset it")
     return {path.stem: path for path in sorted(Path(folder).glob("*.npz"))} if folder else {}
 
 
@@ -226,7 +228,7 @@ def load(name, split="test"):
             raise InputError(
                 f"{name} could not be downloaded to {DOWNLOADS} ({error}); "
                 f"put {name}.npz into a folder and name that folder in the environment variable THESIS_DATA"
-            ) from error
+            ) from None
     if Path(name).is_dir():
         return from_folder(name)
     raise InputError(f"unknown data set {name!r}; there are {', '.join(names())}, or give the path of a folder of images")

@@ -143,10 +143,22 @@ def histograms(run, oods, score="layer1.2/min_of_misp"):
         axis.hist(known, bins, density=True, color=GREY, alpha=0.6, label=run.config.dataset)
         axis.hist(run.scores(ood)[score], bins, density=True, color=colour(ood), alpha=0.6, label=short(ood))
         axis.set(ylabel="density")
-        axis.legend(loc="upper left")
+        axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+        theirs = thesis.FIGURES["slide_30"].get(thesis_name(ood))
+        if theirs and score == "layer1.2/min_of_misp":
+            axis.text(1.02, 0.05, slide_30(thesis_name(ood), theirs), transform=axis.transAxes, fontsize="x-small", color="#444444")
     axes[0, 0].set_title(f"{tables.score_label(score)}, {tables.label(run)}")
     axes[-1, 0].set_xlabel("log-probability")
     return figure
+
+
+def slide_30(name, theirs):
+    """What the thesis' histogram shows, in words: its curves could only be read off at their modes."""
+    side = "above" if theirs["out_distribution_mode"] > theirs["in_distribution_mode"] else "below"
+    return (
+        f"thesis (width 64):\nCIFAR-10 around {theirs['in_distribution_mode']:g},\n"
+        f"{name.upper()} {side}, around {theirs['out_distribution_mode']:g};\nAUROC {theirs['auroc']:.2f} %"
+    )
 
 
 def mixtures(ours, theirs=None):

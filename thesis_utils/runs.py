@@ -22,7 +22,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -250,6 +250,7 @@ class Run:
 
     def record(self, weights=False):
         """Copies the run into `results/`: its metrics, the columns that figures need and, if asked for, its weights."""
+        self.metrics()
         target = RECORDED / self.config.name
         partial = target.with_name(f".{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
@@ -264,6 +265,7 @@ class Run:
             evaluation.write([table.apply(shorten)], partial / "scores" / f"{name}.parquet")
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
+        opened.cache_clear()
         return Run(target)
 
 
@@ -308,9 +310,15 @@ def device_name(device):
 def find(config):
     """The user's own run of a configuration, else the recorded one, else None."""
     for home in (OWN, RECORDED):
-        if (home / config.name / "config.json").exists() and (run := Run(home / config.name)).config == config:
+        if (home / config.name / "config.json").exists() and (run := opened(home / config.name)).config == config:
             return run
     return None
+
+
+@lru_cache
+def opened(folder):
+    """One `Run` a folder, so that what it computes is computed once."""
+    return Run(folder)
 
 
 def get(config):
@@ -359,4 +367,5 @@ def train_run(config):
     started.unlink()
     shutil.rmtree(target, ignore_errors=True)
     os.replace(partial, target)
-    return Run(target)
+    opened.cache_clear()
+    return opened(target)

@@ -14,6 +14,7 @@ from thesis_utils.models import LAYERS
 GRID = (("relu", 0.0), ("log_softmax", 0.0), ("log_softmax", 0.01))
 ACCURACY_GRID = (("relu", 0.0), ("softmax", 0.0), *(("log_softmax", f) for f in (0.0, 1e-3, 5e-3, 1e-2, 5e-2, 1e-1)))
 MISSING = "not recorded yet"
+UNSCORED = "not scored"  # the run is there, but has no scores of that set
 NONE = "–"
 METHODS = {
     "MSP": ("msp", "fc/msp"),
@@ -96,12 +97,12 @@ def benchmark(methods, profile=None, dataset=None, reading="fixed_direction"):
                 key, score = METHODS[method]
                 found = pick(run, ood, score, reading)
                 row[method, "thesis"] = thesis_cell(dataset, activation, factor, ood, key)
-                row[method, "ours"] = MISSING if found is None else interval(found)
+                row[method, "ours"] = interval(found) if found is not None else UNSCORED if run else MISSING
             rows[model_label(activation, factor), ood] = row
     return _frame(rows)
 
 
-def best(profile=None, dataset=None):
+def best(profile=None, dataset=None, oods=None):
     """The best final-layer or ensemble score and the best intermediate one (slide 28; 36 for CIFAR-100).
 
     Both are oracles: the score, the layer and the direction are chosen on the tested out-distribution. Beside the
@@ -112,7 +113,7 @@ def best(profile=None, dataset=None):
     finals = {name: METHODS[name] for name in ("MSP", "Mahalanobis ensemble")}
     rows = {}
     for (activation, factor), run in models.items():
-        for ood in out_distributions(dataset, models):
+        for ood in oods or out_distributions(dataset, models):
             key = (model_label(activation, factor), ood)
             theirs = {
                 name: found[0]
@@ -126,8 +127,8 @@ def best(profile=None, dataset=None):
                     dataset, activation, factor, ood, "best_aggregation"
                 ),
             }
-            ours = [MISSING] * 4
-            if run and ood in run.out_distributions():
+            ours = [UNSCORED if run else MISSING] * 4
+            if run and run.can_score(ood):
                 table = run.metrics(ood)
                 fixed = table[table.reading.eq("fixed_direction")].set_index("score")
                 name = max(finals, key=lambda name: fixed.auroc[finals[name][1]])

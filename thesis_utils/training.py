@@ -58,6 +58,8 @@ def train(config, folder, device=None):
     """
     device = torch.device(device) if device else best_device()
     images, held_out = data.hold_out(data.load(config.dataset, "train"))
+    if len(images.labels.unique()) < 2:
+        raise InputError(f"{config.dataset} has images of one class only; training a classifier needs at least two")
     if len(images) < config.batch_size:
         raise InputError(f"batch_size must be at most the {len(images)} training images of {config.dataset}")
     normalise = data.Normalisation.of(images)
