@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shell(tmp_path_factory):
-    """Runs a command as a user would, with runs of its own and without THESIS_DATA: shell(words, cwd=..., **environment)."""
+    """shell(words, cwd=..., **environment) runs a command as a user would, with runs of its own and no THESIS_DATA."""
     kept = {key: value for key, value in os.environ.items() if key not in ("THESIS_DATA", "THESIS_PROFILE")}
     path = f"{Path(sys.executable).parent}:{kept['PATH']}"
     base = {**kept, "THESIS_RUNS": str(tmp_path_factory.mktemp("runs")), "PATH": path}

@@ -2,15 +2,19 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from playwright.sync_api import sync_playwright
 
-from conftest import ROOT
-
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="session")
@@ -34,13 +38,17 @@ def browser():
 def test_every_chapter_is_a_page(html):
     pages = {path.relative_to(html).as_posix() for path in html.rglob("*.html")}
     chapters = {f"notebooks/{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert chapters | {"index.html", "intro.html", "method.html", "recipe.html", "numbers.html", "glossary.html"} <= pages
+    assert (
+        chapters | {"index.html", "intro.html", "method.html", "recipe.html", "numbers.html", "glossary.html"} <= pages
+    )
 
 
 def test_progress_bars_and_warnings_leave_no_litter(html):
     for path in html.rglob("*.html"):
         text = path.read_text()
-        assert "it/s]" not in text and "images/s]" not in text and "Traceback" not in text and "Warning:" not in text, path
+        assert "it/s]" not in text and "images/s]" not in text and "Traceback" not in text and "Warning:" not in text, (
+            path
+        )
 
 
 def test_pages_in_a_browser(html, browser):
@@ -63,7 +71,9 @@ def test_pages_in_a_browser(html, browser):
         assert all(cells) and "nan" not in cells, path.name
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, (path.name, f"{wide} pixels wider than the window")
-        unset = page.evaluate("document.querySelectorAll('.math').length && !document.querySelectorAll('mjx-container').length")
+        unset = page.evaluate(
+            "document.querySelectorAll('.math').length && !document.querySelectorAll('mjx-container').length"
+        )
         assert not unset, path.name
         figures += len(sizes)
         tables += page.evaluate("document.querySelectorAll('main table').length")

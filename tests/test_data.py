@@ -73,7 +73,9 @@ def test_a_data_folder_that_does_not_exist(monkeypatch, tmp_path):
 
 
 def test_a_misspelt_name_lists_the_sets_that_exist():
-    with pytest.raises(InputError, match="unknown data set 'svnh'; there are cifar10, .*svhn.* or give the path of a folder"):
+    with pytest.raises(
+        InputError, match="unknown data set 'svnh'; there are cifar10, .*svhn.* or give the path of a folder"
+    ):
         data.load("svnh")
     with pytest.raises(InputError, match="choose from train, test"):
         data.load("noise", "validation")
@@ -89,7 +91,9 @@ def test_a_failed_download_says_how_to_supply_the_set(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "download_and_extract_archive", refuse)
     monkeypatch.delenv("THESIS_DATA", raising=False)
     assert not data.present("lsun")
-    with pytest.raises(InputError, match="lsun could not be downloaded .*no route to host.* put lsun.npz into a folder .*THESIS_DATA"):
+    with pytest.raises(
+        InputError, match="lsun could not be downloaded .*no route to host.* put lsun.npz into a folder .*THESIS_DATA"
+    ):
         data.load("lsun")
 
 

@@ -56,19 +56,20 @@ def test_two_sided_survives_a_constant_calibration_score():
     assert metrics.two_sided([1.0, 1.0], [2.0, 0.0], [1.0, 1.0, 1.0]) == 1.0
 
 
-def test_confidences_agree_with_the_three_readings():
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_summary_has_the_three_readings_of_the_single_metrics(sign):
     rng = np.random.default_rng(0)
     known, unknown, calibration = rng.normal(0, 1, 200), rng.normal(-1, 2, 300), rng.normal(0, 1, 100)
-    readings = {
-        "best_direction": metrics.best_direction(known, unknown),
-        "fixed_direction": metrics.fixed_direction(known, unknown, -1),
-        "two_sided": metrics.two_sided(known, unknown, calibration),
-    }
-    assert tuple(readings) == metrics.READINGS
-    for reading, area in readings.items():
-        assert metrics.auroc(*metrics.confidences(reading, known, unknown, calibration, -1)) == pytest.approx(area)
-    with pytest.raises(InputError, match="choose from best_direction"):
-        metrics.confidences("better", known, unknown, calibration, 1)
+    found = metrics.readings(known, unknown, calibration, sign)
+    assert tuple(found) == metrics.READINGS
+    assert found["best_direction"]["auroc"] == pytest.approx(metrics.best_direction(known, unknown))
+    assert found["fixed_direction"]["auroc"] == pytest.approx(metrics.fixed_direction(known, unknown, sign))
+    assert found["two_sided"]["auroc"] == pytest.approx(metrics.two_sided(known, unknown, calibration))
+    fixed = found["fixed_direction"]
+    assert (fixed["auroc_low"], fixed["auroc_high"]) == metrics.delong_interval(sign * known, sign * unknown)
+    assert fixed["fpr95"] == metrics.fpr_at_tpr(sign * known, sign * unknown)
+    assert fixed["aupr_in"] == metrics.aupr(sign * known, sign * unknown)
+    assert fixed["aupr_out"] == metrics.aupr(sign * known, sign * unknown, "out")
 
 
 def test_delong_agrees_with_the_bootstrap():

@@ -8,9 +8,8 @@ import subprocess
 import nbformat
 import numpy as np
 import pytest
-from PIL import Image
-
 from conftest import ROOT
+from PIL import Image
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -59,7 +58,12 @@ def test_papermill_at_a_terminal_without_an_output_path(shell, tmp_path):
     shutil.copy(ROOT / "notebooks" / "02_benchmark.ipynb", tmp_path)
     terminal, end = pty.openpty()
     with subprocess.Popen(
-        ["papermill", "02_benchmark.ipynb", "-p", "profile", "demo"], cwd=tmp_path, stdin=end, stdout=end, stderr=end, env=shell.env
+        ["papermill", "02_benchmark.ipynb", "-p", "profile", "demo"],
+        cwd=tmp_path,
+        stdin=end,
+        stdout=end,
+        stderr=end,
+        env=shell.env,
     ) as process:
         os.close(end)
         try:

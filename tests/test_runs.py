@@ -20,7 +20,18 @@ TINY = dict(width=2, epochs=3, seed=5)
 
 def test_an_interrupted_training_ends_with_the_same_history(tmp_path):
     """Killed with SIGKILL within its second epoch, then started again; against one that was left alone."""
-    words = [sys.executable, "-m", "thesis_utils", "train", "--profile", "demo", "--epochs", "3", "--entropy-factor", "0.01"]
+    words = [
+        sys.executable,
+        "-m",
+        "thesis_utils",
+        "train",
+        "--profile",
+        "demo",
+        "--epochs",
+        "3",
+        "--entropy-factor",
+        "0.01",
+    ]
     name = runs.configure("demo", epochs=3, entropy_factor=0.01).name
     histories, killed = [], 0
     for kill in (True, False):
@@ -55,10 +66,14 @@ def test_nan_stops_the_training_and_keeps_the_last_good_checkpoint(tmp_path, mon
     monkeypatch.setattr(data, "augment", poisoned)
     bad = lambda self, pixels: normalise(self, pixels) * (torch.nan if len(calls) == 18 else 1)  # noqa: E731
     monkeypatch.setattr(data.Normalisation, "__call__", bad)
-    with pytest.raises(Diverged, match="not finite at step 3 of epoch 2; the checkpoint of epoch 1 is kept in .*training.pt"):
+    with pytest.raises(
+        Diverged, match="not finite at step 3 of epoch 2; the checkpoint of epoch 1 is kept in .*training.pt"
+    ):
         training.train(config, tmp_path)
     state = torch.load(tmp_path / "training.pt", weights_only=True)
-    assert len(state["history"]) == 1 and all(v.isfinite().all() for v in state["model"].values() if v.is_floating_point())
+    assert len(state["history"]) == 1 and all(
+        v.isfinite().all() for v in state["model"].values() if v.is_floating_point()
+    )
 
 
 def test_seeds_make_the_training(tmp_path):
@@ -125,8 +140,8 @@ def test_a_configuration_that_makes_no_sense(overrides, message):
 def test_a_name_changes_with_every_value_but_not_with_the_defaults():
     base = runs.configure("demo")
     assert base.name == runs.configure("demo", entropy_factor=0.0).name
-    others = [runs.configure("demo", **{key: value}).name for key, value in
-              dict(seed=1, epochs=9, width=9, learning_rate=1e-3, entropy_factor=0.1, entropy_reduction="sum").items()]  # fmt: skip
+    changes = dict(seed=1, epochs=9, width=9, learning_rate=1e-3, entropy_factor=0.1, entropy_reduction="sum")
+    others = [runs.configure("demo", **{key: value}).name for key, value in changes.items()]
     assert len({base.name, *others}) == 7
 
 
@@ -160,7 +175,9 @@ def test_the_shell_trains_scores_and_says_what_is_wrong(tmp_path, shell):
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["data"]["noise"]["images"] == 2000 and len(provenance["data"]["noise"]["sha256"]) == 64
     wrong = shell([*python, "score", *common, "--ood", "svnh"], check=False, **here)
-    assert wrong.returncode == 1 and wrong.stderr.strip().splitlines()[-1].startswith("error: unknown data set 'svnh'; there are")
+    assert wrong.returncode == 1 and wrong.stderr.strip().splitlines()[-1].startswith(
+        "error: unknown data set 'svnh'; there are"
+    )
     own = shell([*python, "score", *common, "--ood", str(tmp_path)], check=False, **here)
     assert "needs at least one readable image" in own.stderr
     bad = shell([*python, "train", "--profile", "demo", "--entropy-factor", "-1"], check=False, **here)
@@ -179,7 +196,9 @@ def test_every_recorded_run_is_whole_and_small():
             assert len(run.metrics(name)) == 3 * len(evaluation.COLUMNS)
             # the recorded per-image scores give the recorded metrics
             row = run.metrics(name).set_index(["score", "reading"]).loc[("fc/misp", "fixed_direction")]
-            again = evaluation.compare(run.scores(run.config.dataset), run.scores(name), run.scores("calibration"), ["fc/misp"])
+            again = evaluation.compare(
+                run.scores(run.config.dataset), run.scores(name), run.scores("calibration"), ["fc/misp"]
+            )
             assert again[again.reading.eq("fixed_direction")].auroc.item() == pytest.approx(row.auroc, abs=1e-4)
     assert sum(path.stat().st_size for path in runs.RECORDED.rglob("*") if path.is_file()) < 60e6
 
@@ -188,7 +207,9 @@ def test_a_run_without_weights_says_so():
     for path in runs.RECORDED.glob("*/config.json"):
         run = runs.Run(path.parent)
         if not run.has_weights:
-            with pytest.raises(InputError, match="recorded without its weights and has scores of .* or train it: python -m"):
+            with pytest.raises(
+                InputError, match="recorded without its weights and has scores of .* or train it: python -m"
+            ):
                 run.scores("noise")
             return
     pytest.skip("every recorded run has its weights")

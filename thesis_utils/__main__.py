@@ -1,8 +1,8 @@
 """Train, score and record runs from a shell.
 
-    python -m thesis_utils train --profile compact --entropy-factor 0.01
-    python -m thesis_utils score --profile compact --entropy-factor 0.01 --ood svhn cifar100
-    python -m thesis_utils record --profile compact --entropy-factor 0.01 --weights
+python -m thesis_utils train --profile compact --entropy-factor 0.01
+python -m thesis_utils score --profile compact --entropy-factor 0.01 --ood svhn cifar100
+python -m thesis_utils record --profile compact --entropy-factor 0.01 --weights
 """
 
 import argparse
@@ -26,10 +26,14 @@ def parser():
     shared.add_argument("--profile", choices=runs.PROFILES, help="default: $THESIS_PROFILE, else compact")
     for field in dataclasses.fields(runs.Config)[1:]:
         kind = boolean if field.type is bool else field.type
-        shared.add_argument(f"--{field.name.replace('_', '-')}", type=kind, help=f"{kind.__name__}; default: the profile's")
+        shared.add_argument(
+            f"--{field.name.replace('_', '-')}", type=kind, help=f"{kind.__name__}; default: the profile's"
+        )
     commands.add_parser("train", parents=[shared], help="train a network into runs/, or resume it")
     score = commands.add_parser("score", parents=[shared], help="score data sets or folders with a trained network")
-    score.add_argument("--ood", nargs="+", metavar="NAME", help="data sets by name, or folders of images; default: all that can be had")
+    score.add_argument(
+        "--ood", nargs="+", metavar="NAME", help="data sets by name, or folders of images; default: all that can be had"
+    )
     record = commands.add_parser("record", parents=[shared], help="copy a scored run from runs/ into results/")
     record.add_argument("--weights", action="store_true", help="record the weights, and all score columns, too")
     return top
@@ -55,7 +59,7 @@ def main(arguments=None):
     options = vars(parser().parse_args(arguments))
     command, ood, weights = options.pop("command"), options.pop("ood", None), options.pop("weights", False)
     try:
-        config = runs.configure(**{key: value for key, value in options.items() if value is not None})
+        config = runs.configure(**options)
         if command == "train":
             run = runs.get(config)
             print(f"{run}: {run.folder}, calibration accuracy {run.history.calibration_accuracy.iloc[-1]:.4f}")

@@ -160,7 +160,9 @@ def from_folder(folder, name=None):
             pixels.append(to_size(torch.from_numpy(picture).permute(2, 0, 1)).permute(1, 2, 0))
     if not pixels:
         found = f"{len(broken)} that cannot be read" if broken else "none"
-        raise InputError(f"folder {folder} needs at least one readable image ({', '.join(sorted(SUFFIXES))}); it has {found}")
+        raise InputError(
+            f"folder {folder} needs at least one readable image ({', '.join(sorted(SUFFIXES))}); it has {found}"
+        )
     if broken:
         warnings.warn(f"{folder}: left out {len(broken)} unreadable image(s), the first is {broken[0]}", stacklevel=2)
     return as_images(name or str(folder), torch.stack(pixels))
@@ -175,7 +177,11 @@ def from_npz(path, split):
                 raise InputError(f"{wanted}; it holds {', '.join(archive.files)}")
             pixels = archive[f"{split}_images"]
             labels = archive[f"{split}_labels"] if f"{split}_labels" in archive else None
-            classes = archive["classes"] if "classes" in archive else range(int(labels.max()) + 1 if labels is not None else 1)
+            classes = (
+                archive["classes"]
+                if "classes" in archive
+                else range(int(labels.max()) + 1 if labels is not None else 1)
+            )
     except InputError:
         raise
     except Exception as error:
@@ -191,7 +197,9 @@ def archives():
     """The archives of THESIS_DATA by data set name."""
     folder = os.environ.get("THESIS_DATA")
     if folder and not Path(folder).is_dir():
-        raise InputError(f"THESIS_DATA names {folder}, which is not a folder; name one that holds NAME.npz files, or unset it")
+        raise InputError(
+            f"THESIS_DATA names {folder}, which is not a folder; name one that holds NAME.npz files, or unset it"
+        )
     return {path.stem: path for path in sorted(Path(folder).glob("*.npz"))} if folder else {}
 
 
@@ -231,7 +239,9 @@ def load(name, split="test"):
             ) from None
     if Path(name).is_dir():
         return from_folder(name)
-    raise InputError(f"unknown data set {name!r}; there are {', '.join(names())}, or give the path of a folder of images")
+    raise InputError(
+        f"unknown data set {name!r}; there are {', '.join(names())}, or give the path of a folder of images"
+    )
 
 
 def hold_out(images):

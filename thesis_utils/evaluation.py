@@ -126,7 +126,6 @@ def compare(id_scores, ood_scores, calibration, columns=None):
     rows = []
     for column in columns or [c for c in COLUMNS if c in id_scores and c in ood_scores]:
         triple = (id_scores[column], ood_scores[column], calibration[column])
-        for reading in metrics.READINGS:
-            pair = metrics.confidences(reading, *triple, scorers.sign(column))
-            rows.append({"score": column, "reading": reading, **metrics.summary(*pair)})
+        for reading, values in metrics.readings(*triple, scorers.sign(column)).items():
+            rows.append({"score": column, "reading": reading, **values})
     return pd.DataFrame(rows).assign(n_id=len(id_scores), n_ood=len(ood_scores))

@@ -31,7 +31,9 @@ class TiedGaussian:
         """Adds features (N, D) with labels (N,) from 0 to K - 1."""
         features, labels = torch.as_tensor(features).double(), torch.as_tensor(labels).long()
         if features.ndim != 2 or len(features) != len(labels) or len(labels) == 0:
-            raise InputError(f"features must be (N, D) and labels (N,), not {tuple(features.shape)} and {tuple(labels.shape)}")
+            raise InputError(
+                f"features must be (N, D) and labels (N,), not {tuple(features.shape)} and {tuple(labels.shape)}"
+            )
         if not features.isfinite().all():
             raise InputError("features must be finite numbers; some are NaN or infinite")
         if self.origin is None:

@@ -20,7 +20,9 @@ def checked(scores, kind):
     """Scores as float64 (N,); an empty array, another shape, NaN or infinity is an InputError."""
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 1 or len(scores) == 0:
-        raise InputError(f"{kind} scores must be one number an image, at least one, not an array of shape {scores.shape}")
+        raise InputError(
+            f"{kind} scores must be one number an image, at least one, not an array of shape {scores.shape}"
+        )
     if not np.isfinite(scores).all():
         raise InputError(f"{kind} scores must be finite; {(~np.isfinite(scores)).sum()} of {len(scores)} are not")
     return scores
@@ -52,7 +54,10 @@ def delong_interval(id_scores, ood_scores, level=0.95):
 
     The variance is var(V10) / N + var(V01) / M of the placements; needs two images of each kind.
     """
-    above, below = placements(id_scores, ood_scores)
+    return _interval(*placements(id_scores, ood_scores), level)
+
+
+def _interval(above, below, level=0.95):
     if min(len(above), len(below)) < 2:
         raise InputError("a DeLong interval needs at least two in-distribution and two out-of-distribution scores")
     half = norm.ppf((1 + level) / 2) * np.sqrt(above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below))
@@ -68,13 +73,15 @@ def fpr_at_tpr(id_scores, ood_scores, tpr=0.95):
 
 
 def aupr(id_scores, ood_scores, positive="in"):
-    """Area under the precision-recall curve (average precision), with in- ("in") or out-of-distribution ("out") positive."""
+    """Area under the precision-recall curve (average precision); in-distribution ("in") or OOD ("out") positive."""
     if positive not in ("in", "out"):
         raise InputError(f"positive must be in or out, not {positive!r}")
     id_scores, ood_scores = both(id_scores, ood_scores)
     is_id = np.concatenate([np.ones(len(id_scores)), np.zeros(len(ood_scores))])
     scores = np.concatenate([id_scores, ood_scores])
-    return float(average_precision_score(is_id, scores) if positive == "in" else average_precision_score(1 - is_id, -scores))
+    return float(
+        average_precision_score(is_id, scores) if positive == "in" else average_precision_score(1 - is_id, -scores)
+    )
 
 
 def best_direction(id_scores, ood_scores):
@@ -101,25 +108,26 @@ def two_sided_confidence(scores, calibration_scores):
     return -np.abs(np.asarray(scores, dtype=np.float64) - median) / (deviation if deviation > 0 else 1.0)
 
 
-def confidences(reading, id_scores, ood_scores, calibration_scores, sign):
-    """(id, ood) as confidences under one of the three `READINGS`, for metrics that need more than an AUROC."""
-    if reading == "two_sided":
-        return tuple(two_sided_confidence(scores, calibration_scores) for scores in (id_scores, ood_scores))
-    if reading == "best_direction":
-        sign = 1 if auroc(id_scores, ood_scores) >= 0.5 else -1
-    elif reading != "fixed_direction":
-        raise InputError(f"unknown reading {reading!r}; choose from {', '.join(READINGS)}")
-    return sign * np.asarray(id_scores), sign * np.asarray(ood_scores)
-
-
 def summary(id_confidences, ood_confidences):
     """All metrics of one score: a dict of auroc with its DeLong interval, fpr95, aupr_in, aupr_out."""
-    low, high = delong_interval(id_confidences, ood_confidences)
+    above, below = placements(id_confidences, ood_confidences)
+    low, high = _interval(above, below)
     return {
-        "auroc": auroc(id_confidences, ood_confidences),
+        "auroc": float(above.mean()),
         "auroc_low": low,
         "auroc_high": high,
         "fpr95": fpr_at_tpr(id_confidences, ood_confidences),
         "aupr_in": aupr(id_confidences, ood_confidences),
         "aupr_out": aupr(id_confidences, ood_confidences, positive="out"),
+    }
+
+
+def readings(id_scores, ood_scores, calibration_scores, sign=1):
+    """{reading: summary} of a raw score under the three `READINGS`."""
+    known, unknown = (sign * np.asarray(scores, dtype=np.float64) for scores in (id_scores, ood_scores))
+    fixed = summary(known, unknown)
+    return {
+        "best_direction": fixed if fixed["auroc"] >= 0.5 else summary(-known, -unknown),
+        "fixed_direction": fixed,
+        "two_sided": summary(*(two_sided_confidence(scores, calibration_scores) for scores in (id_scores, ood_scores))),
     }

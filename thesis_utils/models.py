@@ -9,9 +9,9 @@ The network is He et al.'s (2016) in its usual CIFAR form: a 3x3 stride-1 stem w
 3 + 4 + 6 + 3 basic blocks of widths w, 2w, 4w, 8w, a spatial mean and a linear classifier. The thesis
 replaces the ReLU after each of the 16 skip connections (slides 4, 5 and 14); the ReLU inside a block stays.
 """
+
 import math
 
-import torch
 from torch import nn
 from torch.nn import functional as F
 
@@ -97,7 +97,7 @@ class ResNet34(nn.Module):
         return self.fc(self.adjust(x.mean((2, 3)))), layers
 
     def adjust(self, pooled):
-        """Brings the pooled features (N, C) to a scale on which a classifier trains; the function family stays the same.
+        """Brings the pooled features (N, C) to a scale on which a classifier trains: the same family of functions.
 
         Log-probabilities over C channels share an offset of about -log C, and a classifier that sees it in each of
         its C inputs has a gradient C times too steep along it: training diverges. Adding log C removes it (the bias

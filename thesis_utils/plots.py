@@ -51,14 +51,15 @@ def layer_axis(axis, extra=()):
 
 
 def learning_curves(found):
-    """Cross-entropy and calibration accuracy over the epochs of {label: run}."""
+    """Cross-entropy and calibration accuracy over the epochs of the runs; None among them is skipped."""
     figure, axes = grown(1, 2, height=2.8)
-    for name, run in found.items():
-        axes[0, 0].plot(run.history.epoch, run.history.cross_entropy, marker=".", label=name)
-        axes[0, 1].plot(run.history.epoch, 100 * run.history.calibration_accuracy, marker=".", label=name)
+    found = [run for run in found if run]
+    for run in found:
+        axes[0, 0].plot(run.history.epoch, run.history.cross_entropy, marker=".", label=tables.label(run))
+        axes[0, 1].plot(run.history.epoch, 100 * run.history.calibration_accuracy, marker=".")
     axes[0, 0].set(xlabel="epoch", ylabel="nats", title="Training cross-entropy")
     axes[0, 1].set(xlabel="epoch", ylabel="%", title="Calibration accuracy")
-    axes[0, 1].legend()
+    figure.legend(loc="outside right center", fontsize="small", title=None if found else tables.MISSING)
     return figure
 
 
@@ -117,8 +118,15 @@ def trend(run, oods, reading="best_direction"):
     """Slide 27: min of MiSP from the first layer to the last, then MiSP at the final layer. Dashed: the thesis."""
     figure, axes = grown(1, height=3.8)
     axis, x = axes[0, 0], np.arange(len(LAYERS))
-    for ood in oods:
-        axis.plot(x, 100 * tables.per_layer(run, ood, "min_of_misp", reading), marker="o", ms=4, color=colour(ood), label=short(ood))
+    for ood in oods if run else ():
+        axis.plot(
+            x,
+            100 * tables.per_layer(run, ood, "min_of_misp", reading),
+            marker="o",
+            ms=4,
+            color=colour(ood),
+            label=short(ood),
+        )
         final = run.metrics(ood)
         final = final[final.score.eq("fc/misp") & final.reading.eq("fixed_direction")].auroc.iloc[0]
         axis.plot(len(x), 100 * final, marker="s", color=colour(ood))
@@ -127,7 +135,9 @@ def trend(run, oods, reading="best_direction"):
             name = thesis_name(ood)
             axis.plot(x, theirs, "--", lw=1.2, color=colour(ood), label=f"thesis, {name.upper()}")
             axis.plot(len(x), thesis.FIGURES["slide_27"]["misp_fc"][name], "s", mfc="none", color=colour(ood))
-    axis.set(ylim=(40, 101), ylabel="AUROC, %", title=f"min of MiSP by layer, {tables.label(run)}")
+    axis.set(
+        ylim=(40, 101), ylabel="AUROC, %", title=f"min of MiSP by layer, {tables.label(run) if run else tables.MISSING}"
+    )
     layer_axis(axis, extra=("fc",))
     axis.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
@@ -146,7 +156,14 @@ def histograms(run, oods, score="layer1.2/min_of_misp"):
         axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
         theirs = thesis.FIGURES["slide_30"].get(thesis_name(ood))
         if theirs and score == "layer1.2/min_of_misp":
-            axis.text(1.02, 0.05, slide_30(thesis_name(ood), theirs), transform=axis.transAxes, fontsize="x-small", color="#444444")
+            axis.text(
+                1.02,
+                0.05,
+                slide_30(thesis_name(ood), theirs),
+                transform=axis.transAxes,
+                fontsize="x-small",
+                color="#444444",
+            )
     axes[0, 0].set_title(f"{tables.score_label(score)}, {tables.label(run)}")
     axes[-1, 0].set_xlabel("log-probability")
     return figure
@@ -167,7 +184,9 @@ def mixtures(ours, theirs=None):
     axis = axes[0, 0]
     shades = plt.get_cmap("cividis")(np.linspace(0.05, 0.9, ours.shape[1]))
     for shade, share in zip(shades, ours.columns):
-        axis.plot(range(len(LAYERS)), ours.loc[list(LAYERS), share], marker="o", ms=4, color=shade, label=f"{share:.0%}")
+        axis.plot(
+            range(len(LAYERS)), ours.loc[list(LAYERS), share], marker="o", ms=4, color=shade, label=f"{share:.0%}"
+        )
         axis.plot(len(LAYERS), ours.loc["fc", share], marker="s", color=shade)
     for name, values in (theirs or {}).items():
         at = len(LAYERS) if name == "MiSP@FC" else LAYERS.index(name)
@@ -180,7 +199,7 @@ def mixtures(ours, theirs=None):
 
 
 def straightness(table):
-    """Metrics (percent) against the mixture's share: what lies on the dashed line between its ends is an average of parts."""
+    """Metrics (percent) against the mixture's share; on the dashed line lies what is an average of the parts."""
     figure, axes = grown(1, len(table.columns), height=2.8, width=9.5)
     for axis, name in zip(axes[0], table.columns):
         values = table[name]

@@ -108,14 +108,16 @@ OUT_DISTRIBUTIONS = {
     "cifar10": ("cifar100", "svhn", "lsun", "places9_resize", "places9_fix"),
     "cifar100": ("cifar10", "svhn", "lsun", "places9_resize", "places9_fix"),
 }
+NEAR_AND_FAR = {"digits_0_4": ("digits_5_9", "noise"), "cifar10": ("cifar100", "svhn"), "cifar100": ("cifar10", "svhn")}
 
 
 def configure(profile=None, **overrides):
-    """The profile's configuration with some of its values overridden.
+    """The profile's configuration with some of its values overridden; None stands for the profile's own value.
 
     Without a profile: the one named by the environment variable THESIS_PROFILE, else "compact". An unknown
     profile or key is an InputError.
     """
+    overrides = {key: value for key, value in overrides.items() if value is not None}
     profile = profile or os.environ.get("THESIS_PROFILE") or "compact"
     if profile not in PROFILES:
         raise InputError(f"unknown profile {profile!r}; choose from {', '.join(PROFILES)}")
@@ -223,7 +225,9 @@ class Run:
     def note_data(self, name, images):
         """Adds a data set's size and checksum to the provenance."""
         self.provenance["data"][name] = {"images": len(images), "sha256": images.checksum()}
-        replace(self.folder / "provenance.json", lambda partial: partial.write_text(json.dumps(self.provenance, indent=1)))
+        replace(
+            self.folder / "provenance.json", lambda partial: partial.write_text(json.dumps(self.provenance, indent=1))
+        )
 
     def metrics(self, *names):
         """Metrics of every score: one row per (ood, score, reading), for all out-distributions or the named ones.
@@ -255,7 +259,13 @@ class Run:
         partial = target.with_name(f".{target.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         (partial / "scores").mkdir(parents=True)
-        kept = ["config.json", "provenance.json", "history.csv", "metrics.csv", *["checkpoint.pt", "scorer.pt"] * weights]
+        kept = [
+            "config.json",
+            "provenance.json",
+            "history.csv",
+            "metrics.csv",
+            *["checkpoint.pt", "scorer.pt"] * weights,
+        ]
         for name in kept:
             shutil.copy(self.folder / name, partial / name)
         for name in self.scored():

@@ -33,7 +33,7 @@ def msp(logits):
 
 
 def misp(logits):
-    """Minimum softmax probability (the thesis, slide 18), as its log: (N, K) -> (N,). A confident prediction has a low one."""
+    """Minimum softmax probability (slide 18), as its log: (N, K) -> (N,). A confident prediction has a low one."""
     return F.log_softmax(logits, dim=1).amin(1)
 
 

@@ -4,12 +4,11 @@ Each function returns a DataFrame of text, ready for `show`. A run that is not t
 "not recorded yet" in its place.
 """
 
-import numpy as np
 import pandas as pd
 
 from thesis_utils import metrics, runs, thesis
-from thesis_utils.scorers import sign
 from thesis_utils.models import LAYERS
+from thesis_utils.scorers import sign
 
 GRID = (("relu", 0.0), ("log_softmax", 0.0), ("log_softmax", 0.01))
 ACCURACY_GRID = (("relu", 0.0), ("softmax", 0.0), *(("log_softmax", f) for f in (0.0, 1e-3, 5e-3, 1e-2, 5e-2, 1e-1)))
@@ -35,20 +34,19 @@ def label(run):
     return model_label(run.config.activation, run.config.entropy_factor)
 
 
-def grid(profile=None, dataset=None, cells=GRID):
-    """{(activation, lambda): run, or None where there is none} of a profile and in-distribution."""
-    overrides = {"dataset": dataset} if dataset else {}
+def grid(profile=None, dataset=None, cells=GRID, get=runs.find, **overrides):
+    """{(activation, lambda): run} of a profile and in-distribution; None where there is none, unless `get` trains."""
     return {
-        (activation, factor): runs.find(
-            runs.configure(profile, activation=activation, entropy_factor=factor, **overrides)
+        (activation, factor): get(
+            runs.configure(profile, dataset=dataset, activation=activation, entropy_factor=factor, **overrides)
         )
         for activation, factor in cells
     }
 
 
 def interval(row):
-    """An AUROC in percent with its 95 % interval."""
-    return f"{100 * row.auroc:.2f} ({100 * row.auroc_low:.1f}–{100 * row.auroc_high:.1f})"
+    """An AUROC in percent with its 95 % interval below."""
+    return f"{100 * row.auroc:.2f}\n({100 * row.auroc_low:.1f}–{100 * row.auroc_high:.1f})"
 
 
 def thesis_cell(dataset, activation, factor, ood, method):
@@ -56,7 +54,7 @@ def thesis_cell(dataset, activation, factor, ood, method):
     if found is None:
         return NONE
     value, note = found
-    return f"{value:.2f} ({note})" if note else f"{value:.2f}"
+    return f"{value:.2f}\n({note})" if note else f"{value:.2f}"
 
 
 def pick(run, ood, score, reading):
@@ -81,7 +79,9 @@ def accuracy(profile=None, dataset=None):
     rows = []
     for (activation, factor), run in grid(profile, dataset, cells).items():
         ours = f"{100 * run.accuracy():.2f}" if run else MISSING
-        rows.append((model_label(activation, factor), thesis_cell(dataset, activation, factor, "test", "accuracy"), ours))
+        rows.append(
+            (model_label(activation, factor), thesis_cell(dataset, activation, factor, "test", "accuracy"), ours)
+        )
     return pd.DataFrame(rows, columns=["network", "thesis", "ours"]).set_index("network")
 
 
@@ -122,13 +122,13 @@ def best(profile=None, dataset=None, oods=None):
             }
             top = max(theirs, key=theirs.get) if theirs else None
             rows[key] = {
-                ("MSP or ensemble (best)", "thesis"): f"{theirs[top]:.2f} ({top})" if top else NONE,
+                ("MSP or ensemble (best)", "thesis"): f"{theirs[top]:.2f}\n({top})" if top else NONE,
                 ("intermediate layer (best: an oracle)", "thesis"): thesis_cell(
                     dataset, activation, factor, ood, "best_aggregation"
                 ),
             }
             ours = [UNSCORED if run else MISSING] * 4
-            if run and run.can_score(ood):
+            if run and (ood in run.out_distributions() or oods and run.can_score(ood)):
                 table = run.metrics(ood)
                 fixed = table[table.reading.eq("fixed_direction")].set_index("score")
                 name = max(finals, key=lambda name: fixed.auroc[finals[name][1]])
@@ -136,8 +136,8 @@ def best(profile=None, dataset=None, oods=None):
                 oracle = aggregated.loc[aggregated[aggregated.reading.eq("best_direction")].auroc.idxmax()]
                 same = aggregated[aggregated.score.eq(oracle.score)].set_index("reading").auroc * 100
                 ours = [
-                    f"{100 * fixed.auroc[finals[name][1]]:.2f} ({name})",
-                    f"{100 * oracle.auroc:.2f} ({score_label(oracle.score)})",
+                    f"{100 * fixed.auroc[finals[name][1]]:.2f}\n({name})",
+                    f"{100 * oracle.auroc:.2f}\n({score_label(oracle.score)})",
                     f"{same['fixed_direction']:.2f}",
                     f"{same['two_sided']:.2f}",
                 ]
@@ -149,9 +149,7 @@ def best(profile=None, dataset=None, oods=None):
             ]
             rows[key].update(zip(columns, ours))
     frame = _frame(rows)
-    return frame[
-        ["MSP or ensemble (best)", "intermediate layer (best: an oracle)", "the same score, no oracle"]
-    ]
+    return frame[["MSP or ensemble (best)", "intermediate layer (best: an oracle)", "the same score, no oracle"]]
 
 
 def score_label(column):
@@ -239,30 +237,38 @@ def recorded():
             rows.append(
                 {
                     "run": c.name,
-                    "network": label(run),
                     "epochs": c.epochs,
                     "accuracy": f"{100 * run.accuracy():.2f}" if c.dataset in run.scored() else NONE,
                     "trained for": f"{p['wall_seconds'] / 60:.0f} min",
-                    "device": p["device"],
-                    "torch": p["versions"]["torch"],
+                    "on": f"{p['device']}\ntorch {p['versions']['torch']}",
                     "code": p["code"],
                     "date": p["date"],
-                    "weights": "yes" if run.has_weights else "no",
                 }
             )
-    columns = ["run", "network", "epochs", "accuracy", "trained for", "device", "torch", "code", "date", "weights"]
-    return pd.DataFrame(rows, columns=columns).set_index("run")
+    return pd.DataFrame(rows, columns=["run", "epochs", "accuracy", "trained for", "on", "code", "date"]).set_index(
+        "run"
+    )
 
 
 def show(table, caption):
     """A table as the book shows it: a caption above, nothing abbreviated."""
-    return table.style.set_caption(caption).set_table_styles(
-        [
-            {"selector": "", "props": "font-size: 0.85em; border-collapse: collapse"},
-            {"selector": "caption", "props": "caption-side: top; text-align: left; padding: 0.5em 0"},
-            {"selector": "th", "props": "text-align: left; vertical-align: top; font-weight: 600; padding: 0.25em 0.6em"},
-            {"selector": "td", "props": "text-align: left; vertical-align: top; padding: 0.25em 0.6em"},
-        ]
+    return (
+        table.style.format(precision=2)
+        .set_caption(caption)
+        .set_table_styles(
+            [
+                {"selector": "", "props": "font-size: 0.85em; border-collapse: collapse"},
+                {"selector": "caption", "props": "caption-side: top; text-align: left; padding: 0.5em 0"},
+                {
+                    "selector": "th",
+                    "props": "text-align: left; vertical-align: top; font-weight: 600; padding: 0.25em 0.6em",
+                },
+                {
+                    "selector": "td",
+                    "props": "text-align: left; vertical-align: top; padding: 0.25em 0.6em; white-space: pre-line",
+                },
+            ]
+        )
     )
 
 

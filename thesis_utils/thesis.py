@@ -32,3 +32,10 @@ def value(dataset, activation, entropy_factor, ood, method):
 def curve(series, ood):
     """AUROC (percent) of the 16 layers in a bar chart of slides 25, 26 and 33, or None where the thesis has none."""
     return FIGURES["slide_25_26_33"][series].get(ood)
+
+
+def mixtures(near, far):
+    """AUROC (percent) against the five mixtures of slide 34, {layer: values}; empty but for CIFAR-100 and SVHN."""
+    if (near, far) != ("cifar100", "svhn"):
+        return {}
+    return {name: values for name, values in FIGURES["slide_34"].items() if name in ("layer1.2", "layer3.1", "MiSP@FC")}

@@ -53,7 +53,7 @@ def train(config, folder, device=None):
     """Trains the network of `config`, or goes on from `folder/training.pt`.
 
     Returns (model, normalisation, history, wall seconds). The history has one row an epoch: the means over its
-    steps of cross-entropy (nats), entropy loss (nats, before lambda) and accuracy, and the accuracy on the calibration images.
+    steps of cross-entropy (nats), entropy loss (nats, before lambda) and accuracy, and the calibration accuracy.
     Raises Diverged at a loss or gradient that is not finite, naming the step; the last good checkpoint stays.
     """
     device = torch.device(device) if device else best_device()
@@ -90,7 +90,9 @@ def train(config, folder, device=None):
         model.train()
         sums = torch.zeros(3, device=device)  # cross-entropy, entropy, hits
         first_bad = torch.tensor(steps, device=device)
-        bar = tqdm(order.split(config.batch_size)[:steps], f"{config.name} epoch {epoch}/{config.epochs}", mininterval=2)
+        bar = tqdm(
+            order.split(config.batch_size)[:steps], f"{config.name} epoch {epoch}/{config.epochs}", mininterval=2
+        )
         for step, batch in enumerate(bar):
             inputs = normalise(data.augment(pixels[batch], generator, config.flip))
             with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
@@ -112,10 +114,12 @@ def train(config, folder, device=None):
             if step % CHECK_EVERY == CHECK_EVERY - 1 or step == steps - 1:
                 if first_bad < steps:
                     bar.close()
-                    kept = f"the checkpoint of epoch {epoch - 1} is kept in {path}" if history else "no epoch was finished"
+                    kept = (
+                        f"the checkpoint of epoch {epoch - 1} is kept in {path}" if history else "no epoch was finished"
+                    )
                     raise Diverged(
-                        f"training diverged: the loss is not finite at step {int(first_bad) + 1} of epoch {epoch}; {kept}; "
-                        "try a lower learning_rate or entropy_factor"
+                        f"training diverged: the loss is not finite at step {int(first_bad) + 1} of epoch {epoch}; "
+                        f"{kept}; try a lower learning_rate or entropy_factor"
                     )
                 means = (sums / (step + 1)).tolist()
                 bar.set_postfix_str(f"loss {means[0]:.3f} accuracy {means[2]:.3f}", refresh=False)
