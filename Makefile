@@ -3,13 +3,14 @@ BIN := .venv/bin
 PAGE := book/_build/html/index.html
 SOURCES := $(shell find _config.yml _toc.yml book/*.md book/*.bib notebooks/*.ipynb thesis_utils results runs -type f -not -path '*/.*' -not -path '*/__pycache__/*' 2>/dev/null)
 
-.PHONY: book test lab demo picture clean
+.PHONY: book test lab demo bench picture clean
 
 book: $(PAGE) ## the whole book
 	@echo "The book is built. Open file://$(CURDIR)/$(PAGE)"
 
 $(PAGE): .venv/installed $(SOURCES)
 	$(BIN)/jupyter-book build --all book
+	@touch $@
 
 test: .venv/installed-test ## all tests
 	$(BIN)/python -m pytest
@@ -19,7 +20,11 @@ lab: .venv/installed ## the notebooks in JupyterLab
 
 demo: .venv/installed ## trains the demo profile live, then builds the book from those runs
 	THESIS_PROFILE=demo $(BIN)/jupyter-book build --all book
+	@touch -d 2000-01-01 $(PAGE) # so that `make book` rebuilds
 	@echo "The book of the demo profile is built. Open file://$(CURDIR)/$(PAGE)"
+
+bench: .venv/installed-test ## speed, as ratios
+	$(BIN)/python -m benchmarks.speed
 
 picture: .venv/installed ## the README's figure, from the runs of the default profile
 	$(BIN)/python -c "from thesis_utils import plots, runs; run = runs.find(runs.configure()); \

@@ -1,6 +1,6 @@
 """What trains a log-softmax network? Short trainings of the alternatives, recorded in results/recipe.csv.
 
-    THESIS_DATA=... python experiments/recipe.py        # ten minutes on two CPU cores
+    THESIS_DATA=... python -m experiments.recipe        # ten minutes on two CPU cores
 
 Each row is one training of a width-16 ResNet-34 on CIFAR-10: 150 steps of 128 images, one cycle, one seed. It varies
 the activation, the optimizer, whether the gradient norm is clipped to 1, and whether the classifier sees the pooled
@@ -51,7 +51,7 @@ def short_training(activation, optimizer, learning_rate, clipped, adjusted, imag
         steps = torch.optim.SGD(model.parameters(), learning_rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
     else:
         steps = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(steps, learning_rate, STEPS, cycle_momentum=False)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(steps, learning_rate, STEPS)
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(images), generator=generator)
     losses = []

@@ -105,5 +105,7 @@ def test_fgsm_takes_a_step_of_epsilon_that_raises_the_loss():
     perturbed = fgsm(model, pixels, labels, normalise, epsilon=0.01)
     step = (perturbed - normalise(pixels)).abs() * torch.tensor(normalise.std)[:, None, None]
     assert step.max().item() == pytest.approx(0.01, rel=1e-3)
+    back = perturbed * torch.tensor(normalise.std)[:, None, None] + torch.tensor(normalise.mean)[:, None, None]
+    assert back.min() > -1e-6 and back.max() < 1 + 1e-6  # still an image
     loss = torch.nn.functional.cross_entropy
     assert loss(model(perturbed), labels) > loss(model(normalise(pixels)), labels)

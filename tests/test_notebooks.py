@@ -33,7 +33,7 @@ def outputs(path):
 
 
 @pytest.mark.parametrize("name, figures, tables", [
-    ("01_train", 2, 1), ("02_benchmark", 0, 2), ("03_layerwise", 5, 1), ("04_mixture", 2, 1), ("05_cifar100", 1, 3),
+    ("01_train", 2, 1), ("02_benchmark", 0, 3), ("03_layerwise", 6, 1), ("04_mixture", 2, 1), ("05_cifar100", 1, 3),
 ])  # fmt: skip
 def test_every_notebook_on_the_demo_profile(shell, tmp_path, name, figures, tables):
     shell(["papermill", f"{name}.ipynb", str(tmp_path / "out.ipynb"), "-p", "profile", "demo"], cwd=ROOT / "notebooks")
@@ -45,12 +45,22 @@ def test_one_out_distribution_and_a_folder_of_images(shell, tmp_path):
     for k in range(5):
         noise = np.random.default_rng(k).integers(0, 256, (40, 60, 3), dtype=np.uint8)
         Image.fromarray(noise).save(tmp_path / f"{k}.png")
-    for ood in ("photo_patches", str(tmp_path)):
+    for profile, ood in [("demo", "photo_patches"), ("compact", str(tmp_path))]:  # compact: with the recorded weights
         shell(
-            ["papermill", "03_layerwise.ipynb", str(tmp_path / "out.ipynb"), "-p", "profile", "demo", "-p", "ood", ood],
+            [
+                "papermill",
+                "03_layerwise.ipynb",
+                str(tmp_path / "out.ipynb"),
+                "-p",
+                "profile",
+                profile,
+                "-p",
+                "ood",
+                ood,
+            ],
             cwd=ROOT / "notebooks",
         )
-        assert outputs(tmp_path / "out.ipynb")[0] == 5
+        assert outputs(tmp_path / "out.ipynb")[0] == 6
 
 
 def test_papermill_at_a_terminal_without_an_output_path(shell, tmp_path):
@@ -72,7 +82,7 @@ def test_papermill_at_a_terminal_without_an_output_path(shell, tmp_path):
         except OSError:  # the terminal closes when the process ends
             pass
     assert process.returncode == 0
-    assert len(outputs(tmp_path / "02_benchmark.out.ipynb")[1]) == 2
+    assert len(outputs(tmp_path / "02_benchmark.out.ipynb")[1]) == 3
     assert not outputs(tmp_path / "02_benchmark.ipynb")[1]
 
 

@@ -196,11 +196,14 @@ def from_npz(path, split):
 def archives():
     """The archives of THESIS_DATA by data set name."""
     folder = os.environ.get("THESIS_DATA")
-    if folder and not Path(folder).is_dir():
+    if not folder:
+        return {}
+    folder = DOWNLOADS.parent / folder  # a relative path counts from the repository
+    if not folder.is_dir():
         raise InputError(
             f"THESIS_DATA names {folder}, which is not a folder; name one that holds NAME.npz files, or unset it"
         )
-    return {path.stem: path for path in sorted(Path(folder).glob("*.npz"))} if folder else {}
+    return {path.stem: path for path in sorted(folder.glob("*.npz"))}
 
 
 def names():

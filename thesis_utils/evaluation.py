@@ -49,6 +49,10 @@ class Scorer:
                 for name, x in pooled(self.model.forward_layers(self.normalise(pixels))[1]).items():
                     gaussians[name].partial_fit(x, labels)
         self.gaussians = {name: gaussian.finish() for name, gaussian in gaussians.items()}
+        return self.fit_ensemble(calibration)
+
+    def fit_ensemble(self, calibration):
+        """The ensemble's weights: calibration images against themselves after one FGSM step."""
         clean, perturbed = [], []
         for pixels, labels in data.batches(calibration, BATCH, self.device):
             adversarial = fgsm(self.model, pixels, labels, self.normalise)

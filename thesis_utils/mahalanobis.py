@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
 from thesis_utils.errors import InputError
+from thesis_utils.scorers import perturb
 
 FGSM_EPSILON = 0.05  # of the pixel range [0, 1], as in Lee et al.'s code
 
@@ -96,13 +97,16 @@ class TiedGaussian:
 def fgsm(model, pixels, labels, normalise, epsilon=FGSM_EPSILON):
     """Fast gradient sign method (Goodfellow et al. 2015): a step of `epsilon` up the cross-entropy, per pixel.
 
-    Takes uint8 (N, H, W, 3), returns normalised inputs (N, 3, H, W). `epsilon` is a share of the pixel range.
+    Takes uint8 (N, H, W, 3), returns normalised inputs (N, 3, H, W), clipped to the pixel range, of which `epsilon` is
+    a share.
     """
-    inputs = normalise(pixels).requires_grad_()
-    loss = F.cross_entropy(model(inputs), labels, reduction="sum")
-    (gradient,) = torch.autograd.grad(loss, inputs)
-    step = epsilon / torch.tensor(normalise.std, device=inputs.device)[:, None, None]
-    return (inputs + step * gradient.sign()).detach()
+
+    def confidence(inputs):
+        return -F.cross_entropy(model(inputs), labels, reduction="sum")
+
+    perturbed = perturb(confidence, normalise(pixels), epsilon, normalise.std)
+    black, white = (normalise(torch.full_like(pixels[:1, :1, :1], value)) for value in (0, 255))
+    return perturbed.maximum(black).minimum(white)
 
 
 class Ensemble:

@@ -20,10 +20,11 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, GREY = (
 COLOURS = {
     **dict.fromkeys(("cifar100", "cifar10", "digits_5_9"), BLUE),
     **dict.fromkeys(("svhn", "noise"), VERMILION),
-    **dict.fromkeys(("lsun", "places9_resize", "photo_patches"), GREEN),
+    **dict.fromkeys(("places9_resize", "photo_patches"), GREEN),
     "places9_fix": PURPLE,
+    "lsun": SKY,
 }
-ON_DARK = 82  # AUROC above which a heat map's cell is light
+ON_DARK = 73  # AUROC above which a heat map's cell is light
 
 
 def colour(ood):
@@ -33,11 +34,6 @@ def colour(ood):
 def short(ood):
     """A data set's name, or the last part of a folder's path."""
     return Path(ood).name
-
-
-def thesis_name(ood):
-    """The thesis' data set to compare one of ours with: itself, or LSUN for the scenes that stand in for it."""
-    return thesis.STANDS_FOR.get(ood, ood)
 
 
 def grown(rows, columns=1, width=8.0, height=2.6, **options):
@@ -66,35 +62,60 @@ def learning_curves(found):
 def layer_bars(models, oods, reading="best_direction"):
     """Slides 25, 26 and 33: per layer, min of MiSP of the log-softmax networks and Mahalanobis of the ReLU network.
 
-    `models` is `tables.grid`'s dict; a missing run leaves its bars out. Open circles: the thesis' values.
+    `models` is `tables.grid`'s dict; a missing run leaves its bars out. Open circles: the thesis' values, which are in
+    the better direction.
     """
     series = [
         (("log_softmax", 0.0), "min_of_misp", "log_softmax_el0_min_of_misp", BLUE),
         (("log_softmax", 0.01), "min_of_misp", "log_softmax_el1e-2_min_of_misp", SKY),
         (("relu", 0.0), "mahalanobis", "relu_baseline_mahalanobis_per_layer", GREY),
     ]
+    dataset = next(run.config.dataset for run in models.values() if run)
     figure, axes = grown(len(oods))
-    x = np.arange(len(LAYERS))
+    x, floor = np.arange(len(LAYERS)), lowest(reading)
     for axis, ood in zip(axes[:, 0], oods):
+        marked = False
         for k, (cell, score, key, paint) in enumerate(series):
             run, at = models.get(cell), x + (k - 1) * 0.27
-            name = f"{'min of MiSP' if score == 'min_of_misp' else 'Mahalanobis'}, {tables.model_label(*cell)}"
+            used = reading if score == "min_of_misp" else "fixed_direction"
             if run and run.can_score(ood):
-                used = reading if score == "min_of_misp" else "fixed_direction"
-                axis.bar(at, 100 * tables.per_layer(run, ood, score, used) - 40, 0.25, 40, color=paint, label=name)
-            theirs = thesis.curve(key, thesis_name(ood))
-            if theirs:
-                axis.plot(at, theirs, "o", mfc="none", mec="black", ms=3.5, mew=0.8, label="thesis" * (k == 2) or None)
-        axis.set(ylim=(40, 101), ylabel="AUROC, %", title=title(ood, "min of MiSP and Mahalanobis per layer"))
+                name = f"{tables.score_label(score)}, {tables.model_label(*cell)}"
+                height = 100 * tables.per_layer(run, ood, score, used) - floor
+                axis.bar(at, height, 0.25, floor, color=paint, label=name)
+            theirs = thesis.curve(key, ood, dataset)
+            if theirs and (score == "mahalanobis" or reading == "best_direction"):
+                axis.plot(at, theirs, "o", mfc="none", mec="black", ms=3.5, mew=0.8, label=None if marked else "thesis")
+                marked = True
+        instead = f" (thesis' marks: {thesis.name_of(ood).upper()})" if marked and ood in thesis.STANDS_FOR else ""
+        axis.set(ylim=(floor, 101), ylabel="AUROC, %", title=short(ood) + instead)
+        axis.axhline(50, color=GREY, lw=0.8)
         layer_axis(axis)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=2, fontsize="small", loc="outside upper center")
     return figure
 
 
-def title(ood, text):
-    """An axis title that names the data set and, for a stand-in, whose values the thesis' marks are."""
-    instead = f" (thesis' marks: {thesis_name(ood).upper()})" if ood in thesis.STANDS_FOR else ""
-    return f"{short(ood)}: {text}{instead}"
+def lowest(reading):
+    """Where an AUROC axis starts: in the better direction nothing lies below 50."""
+    return 40 if reading == "best_direction" else 0
+
+
+def post_hoc(models, oods, reading="best_direction"):
+    """Min of MiSP at each layer of every network: the ReLU network is read post hoc, nothing retrained."""
+    figure, axes = grown((len(oods) + 1) // 2, 2, height=2.4, sharey=True)
+    for axis in axes.flat[len(oods) :]:
+        axis.set_visible(False)
+    for axis, ood in zip(axes.flat, oods):
+        for run, paint in zip(models.values(), (GREY, BLUE, SKY)):
+            if run and run.can_score(ood):
+                values = 100 * tables.per_layer(run, ood, "min_of_misp", reading)
+                axis.plot(range(len(LAYERS)), values, marker="o", ms=3, color=paint, label=tables.label(run))
+        axis.set(ylim=(lowest(reading), 101), title=short(ood))
+        layer_axis(axis)
+        axis.tick_params(axis="x", labelsize=6)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("AUROC, %")
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), ncols=3, fontsize="small", loc="outside upper center")
+    return figure
 
 
 def heat_map(run, oods, reading="best_direction"):
@@ -106,7 +127,7 @@ def heat_map(run, oods, reading="best_direction"):
         for (row, column), value in np.ndenumerate(values):
             axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7,
                       color="black" if value > ON_DARK else "white")  # fmt: skip
-        axis.set_yticks(range(len(AGGREGATIONS)), [tables.score_label(f"/{score}").strip() for score in AGGREGATIONS])
+        axis.set_yticks(range(len(AGGREGATIONS)), [tables.score_label(score) for score in AGGREGATIONS])
         axis.set_title(f"{short(ood)}: AUROC in %, {reading.replace('_', ' ')}")
         axis.grid(False)
         layer_axis(axis)
@@ -115,29 +136,26 @@ def heat_map(run, oods, reading="best_direction"):
 
 
 def trend(run, oods, reading="best_direction"):
-    """Slide 27: min of MiSP from the first layer to the last, then MiSP at the final layer. Dashed: the thesis."""
+    """Slide 27: min of MiSP from the first layer to the last, then MiSP at the final layer. Dashed: the thesis.
+
+    Without a run the axes stay empty and say so.
+    """
     figure, axes = grown(1, height=3.8)
-    axis, x = axes[0, 0], np.arange(len(LAYERS))
-    for ood in oods if run else ():
-        axis.plot(
-            x,
-            100 * tables.per_layer(run, ood, "min_of_misp", reading),
-            marker="o",
-            ms=4,
-            color=colour(ood),
-            label=short(ood),
-        )
+    axis, x, oods = axes[0, 0], np.arange(len(LAYERS)), list(oods) if run else []
+    for k, ood in enumerate(oods):
+        paint, at = colour(ood), len(x) + 0.2 * (k - (len(oods) - 1) / 2)
+        values = 100 * tables.per_layer(run, ood, "min_of_misp", reading)
+        axis.plot(x, values, marker="o", ms=4, color=paint, label=short(ood))
         final = run.metrics(ood)
         final = final[final.score.eq("fc/misp") & final.reading.eq("fixed_direction")].auroc.iloc[0]
-        axis.plot(len(x), 100 * final, marker="s", color=colour(ood))
-        theirs = thesis.curve("log_softmax_el0_min_of_misp", thesis_name(ood))
-        if theirs:
-            name = thesis_name(ood)
-            axis.plot(x, theirs, "--", lw=1.2, color=colour(ood), label=f"thesis, {name.upper()}")
-            axis.plot(len(x), thesis.FIGURES["slide_27"]["misp_fc"][name], "s", mfc="none", color=colour(ood))
-    axis.set(
-        ylim=(40, 101), ylabel="AUROC, %", title=f"min of MiSP by layer, {tables.label(run) if run else tables.MISSING}"
-    )
+        axis.plot(at, 100 * final, marker="s", color=paint, mec="white")
+        theirs = thesis.curve("log_softmax_el0_min_of_misp", ood, run.config.dataset)
+        twice = ood in thesis.STANDS_FOR and thesis.STANDS_FOR[ood] in oods
+        if theirs and reading == "best_direction" and not twice:
+            axis.plot(x, theirs, "--", lw=1.2, color=paint, label=f"thesis, {thesis.name_of(ood).upper()}")
+            axis.plot(at, thesis.final(ood), "s", mfc="none", color=paint)
+    what = tables.label(run) if run else tables.MISSING
+    axis.set(ylim=(lowest(reading), 101), ylabel="AUROC, %", title=f"min of MiSP by layer, {what}")
     layer_axis(axis, extra=("fc",))
     axis.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
@@ -152,30 +170,12 @@ def histograms(run, oods, score="layer1.2/min_of_misp"):
     for axis, ood in zip(axes[:, 0], oods):
         axis.hist(known, bins, density=True, color=GREY, alpha=0.6, label=run.config.dataset)
         axis.hist(run.scores(ood)[score], bins, density=True, color=colour(ood), alpha=0.6, label=short(ood))
-        axis.set(ylabel="density")
-        axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
-        theirs = thesis.FIGURES["slide_30"].get(thesis_name(ood))
-        if theirs and score == "layer1.2/min_of_misp":
-            axis.text(
-                1.02,
-                0.05,
-                slide_30(thesis_name(ood), theirs),
-                transform=axis.transAxes,
-                fontsize="x-small",
-                color="#444444",
-            )
+        axis.set_ylabel("density")
+        theirs = thesis.histogram(ood, run.config.dataset) if score == "layer1.2/min_of_misp" else None
+        axis.legend(title=theirs, title_fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), alignment="left")
     axes[0, 0].set_title(f"{tables.score_label(score)}, {tables.label(run)}")
     axes[-1, 0].set_xlabel("log-probability")
     return figure
-
-
-def slide_30(name, theirs):
-    """What the thesis' histogram shows, in words: its curves could only be read off at their modes."""
-    side = "above" if theirs["out_distribution_mode"] > theirs["in_distribution_mode"] else "below"
-    return (
-        f"thesis (width 64):\nCIFAR-10 around {theirs['in_distribution_mode']:g},\n"
-        f"{name.upper()} {side}, around {theirs['out_distribution_mode']:g};\nAUROC {theirs['auroc']:.2f} %"
-    )
 
 
 def mixtures(ours, theirs=None):

@@ -37,7 +37,7 @@ from thesis_utils.models import ACTIVATIONS, LAYERS, resnet34
 from thesis_utils.training import best_device, train
 
 ROOT = Path(__file__).resolve().parent.parent
-OWN = Path(os.environ.get("THESIS_RUNS") or ROOT / "runs")
+OWN = ROOT / (os.environ.get("THESIS_RUNS") or "runs")  # a relative path counts from the repository
 RECORDED = ROOT / "results"
 
 
@@ -108,7 +108,7 @@ OUT_DISTRIBUTIONS = {
     "cifar10": ("cifar100", "svhn", "lsun", "places9_resize", "places9_fix"),
     "cifar100": ("cifar10", "svhn", "lsun", "places9_resize", "places9_fix"),
 }
-NEAR_AND_FAR = {"digits_0_4": ("digits_5_9", "noise"), "cifar10": ("cifar100", "svhn"), "cifar100": ("cifar10", "svhn")}
+NEAR_AND_FAR = {"digits_0_4": ("digits_5_9", "noise"), "cifar100": ("cifar10", "svhn")}  # all others: CIFAR-100, SVHN
 
 
 def configure(profile=None, **overrides):
@@ -224,7 +224,11 @@ class Run:
 
     def note_data(self, name, images):
         """Adds a data set's size and checksum to the provenance."""
-        self.provenance["data"][name] = {"images": len(images), "sha256": images.checksum()}
+        self.provenance["data"][name] = {
+            "images": len(images),
+            "sha256": images.checksum(),
+            "scored by": code_version(),
+        }
         replace(
             self.folder / "provenance.json", lambda partial: partial.write_text(json.dumps(self.provenance, indent=1))
         )
@@ -234,7 +238,13 @@ class Run:
 
         Read from the folder's metrics.csv, and computed from the per-image scores for a set that is not in it.
         """
-        return pd.concat([self.metrics_of(name) for name in names or self.out_distributions()], ignore_index=True)
+        chosen = names or self.out_distributions()
+        if not chosen:
+            raise InputError(
+                f"no out-distribution is scored for {self.config.name}; name one: "
+                f"{command(self.config).replace(' train ', ' score ')} --ood NAME"
+            )
+        return pd.concat([self.metrics_of(name) for name in chosen], ignore_index=True)
 
     def metrics_of(self, name):
         if name not in self.known_metrics:

@@ -52,3 +52,44 @@ def sign(score):
     layers. All other scores (Mahalanobis) are confidences: +1.
     """
     return -1 if score.endswith(("misp", "asp")) else 1
+
+
+def max_logit(logits):
+    """Largest logit (Hendrycks et al. 2022): (N, K) -> (N,), a confidence."""
+    return logits.amax(1)
+
+
+def energy(logits, temperature=1.0):
+    """Negative free energy T log sum_k exp(z_k / T) (Liu et al. 2020): (N, K) -> (N,), a confidence."""
+    return temperature * (logits / temperature).logsumexp(1)
+
+
+def perturb(objective, images, epsilon, std=None):
+    """A step of `epsilon` down the sign of the gradient of `objective(images)`, a scalar: (N, C, H, W), detached.
+
+    The input preprocessing of ODIN and Mahalanobis. With the normalisation's channel deviations `std` (C,) the sign
+    is divided by them, so that `epsilon` is a share of the pixel range, as in the code of ODIN's authors.
+    """
+    with torch.enable_grad():
+        images = images.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(objective(images), images)
+    step = gradient.sign()
+    if std is not None:
+        step = step / torch.as_tensor(std, dtype=step.dtype, device=step.device)[:, None, None]
+    return (images - epsilon * step).detach()
+
+
+def odin(model, images, temperature=1000.0, epsilon=0.0014, std=None):
+    """ODIN (Liang et al. 2018): log max_k softmax(f(x') / T) of the perturbed input x': (N, C, H, W) -> (N,).
+
+    x' = x - epsilon sign(grad_x -log S_y(x; T)) with y the predicted class: a step that raises the confidence.
+    `images` are normalised; `std` as in `perturb`. One backward and two forward passes. A confidence.
+    """
+
+    def loss(x):
+        logits = model(x) / temperature
+        return F.cross_entropy(logits, logits.argmax(1), reduction="sum")
+
+    perturbed = perturb(loss, images, epsilon, std)
+    with torch.no_grad():
+        return msp(model(perturbed) / temperature)

@@ -44,9 +44,9 @@ def grid(profile=None, dataset=None, cells=GRID, get=runs.find, **overrides):
     }
 
 
-def interval(row):
-    """An AUROC in percent with its 95 % interval below."""
-    return f"{100 * row.auroc:.2f}\n({100 * row.auroc_low:.1f}–{100 * row.auroc_high:.1f})"
+def interval(value, low, high):
+    """A share in percent with its 95 % interval below."""
+    return f"{100 * value:.2f}\n({100 * low:.1f}–{100 * high:.1f})"
 
 
 def thesis_cell(dataset, activation, factor, ood, method):
@@ -73,16 +73,22 @@ def out_distributions(dataset, models):
 
 
 def accuracy(profile=None, dataset=None):
-    """Test accuracy in percent, thesis beside ours (slides 6, 21 and 35)."""
+    """Test accuracy in percent, thesis beside ours (slides 6, 21 and 35), with a 95 % interval over the images.
+
+    The interval is the binomial one, a +- 1.96 sqrt(a (1 - a) / N).
+    """
     dataset = dataset or runs.configure(profile).dataset
     cells = [cell for cell in ACCURACY_GRID if dataset != "cifar100" or cell in GRID]
-    rows = []
+    rows = {}
     for (activation, factor), run in grid(profile, dataset, cells).items():
-        ours = f"{100 * run.accuracy():.2f}" if run else MISSING
-        rows.append(
-            (model_label(activation, factor), thesis_cell(dataset, activation, factor, "test", "accuracy"), ours)
-        )
-    return pd.DataFrame(rows, columns=["network", "thesis", "ours"]).set_index("network")
+        ours = MISSING
+        if run:
+            share, count = run.accuracy(), len(run.scores(dataset))
+            half = 1.96 * (share * (1 - share) / count) ** 0.5
+            ours = interval(share, share - half, min(share + half, 1))
+        theirs = thesis_cell(dataset, activation, factor, "test", "accuracy")
+        rows[model_label(activation, factor)] = {"thesis": theirs, "ours": ours}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("network")
 
 
 def benchmark(methods, profile=None, dataset=None, reading="fixed_direction"):
@@ -97,8 +103,33 @@ def benchmark(methods, profile=None, dataset=None, reading="fixed_direction"):
                 key, score = METHODS[method]
                 found = pick(run, ood, score, reading)
                 row[method, "thesis"] = thesis_cell(dataset, activation, factor, ood, key)
-                row[method, "ours"] = interval(found) if found is not None else UNSCORED if run else MISSING
+                row[method, "ours"] = (
+                    interval(found.auroc, found.auroc_low, found.auroc_high)
+                    if found is not None
+                    else UNSCORED
+                    if run
+                    else MISSING
+                )
             rows[model_label(activation, factor), ood] = row
+    return _frame(rows)
+
+
+def gain(profile=None, dataset=None):
+    """AUROC of MiSP minus that of MSP at the final layer, in points: positive, says the thesis' second claim."""
+    dataset = dataset or runs.configure(profile).dataset
+    models, rows = grid(profile, dataset), {}
+    for (activation, factor), run in models.items():
+        for ood in out_distributions(dataset, models):
+            theirs = [thesis.value(dataset, activation, factor, ood, key) for key in ("misp", "msp")]
+            ours = [pick(run, ood, f"fc/{key}", "fixed_direction") for key in ("misp", "msp")]
+            rows[model_label(activation, factor), ood] = {
+                ("MiSP − MSP", "thesis"): NONE if theirs[0] is None else f"{theirs[0][0] - theirs[1][0]:+.2f}",
+                ("MiSP − MSP", "ours"): f"{100 * (ours[0].auroc - ours[1].auroc):+.2f}"
+                if ours[0] is not None
+                else UNSCORED
+                if run
+                else MISSING,
+            }
     return _frame(rows)
 
 
@@ -106,57 +137,50 @@ def best(profile=None, dataset=None, oods=None):
     """The best final-layer or ensemble score and the best intermediate one (slide 28; 36 for CIFAR-100).
 
     Both are oracles: the score, the layer and the direction are chosen on the tested out-distribution. Beside the
-    intermediate one stands what the same score gives in the two readings that do not look: fixed and two-sided.
+    intermediate one stands what the same score at the same layer gives in the two readings that do not choose the
+    direction, fixed and two-sided.
     """
     dataset = dataset or runs.configure(profile).dataset
-    models = grid(profile, dataset)
+    models, rows = grid(profile, dataset), {}
     finals = {name: METHODS[name] for name in ("MSP", "Mahalanobis ensemble")}
-    rows = {}
     for (activation, factor), run in models.items():
         for ood in oods or out_distributions(dataset, models):
-            key = (model_label(activation, factor), ood)
             theirs = {
                 name: found[0]
                 for name, (method, _) in finals.items()
                 if (found := thesis.value(dataset, activation, factor, ood, method))
             }
             top = max(theirs, key=theirs.get) if theirs else None
-            rows[key] = {
-                ("MSP or ensemble (best)", "thesis"): f"{theirs[top]:.2f}\n({top})" if top else NONE,
-                ("intermediate layer (best: an oracle)", "thesis"): thesis_cell(
-                    dataset, activation, factor, ood, "best_aggregation"
-                ),
-            }
             ours = [UNSCORED if run else MISSING] * 4
             if run and (ood in run.out_distributions() or oods and run.can_score(ood)):
                 table = run.metrics(ood)
-                fixed = table[table.reading.eq("fixed_direction")].set_index("score")
-                name = max(finals, key=lambda name: fixed.auroc[finals[name][1]])
+                fixed = table[table.reading.eq("fixed_direction")].set_index("score").auroc
+                name = max(finals, key=lambda name: fixed[finals[name][1]])
                 aggregated = table[table.score.str.match(r"layer.*_of_")]
                 oracle = aggregated.loc[aggregated[aggregated.reading.eq("best_direction")].auroc.idxmax()]
-                same = aggregated[aggregated.score.eq(oracle.score)].set_index("reading").auroc * 100
+                same = aggregated[aggregated.score.eq(oracle.score)].set_index("reading").auroc
                 ours = [
-                    f"{100 * fixed.auroc[finals[name][1]]:.2f}\n({name})",
+                    f"{100 * fixed[finals[name][1]]:.2f}\n({name})",
                     f"{100 * oracle.auroc:.2f}\n({score_label(oracle.score)})",
-                    f"{same['fixed_direction']:.2f}",
-                    f"{same['two_sided']:.2f}",
+                    f"{100 * same['fixed_direction']:.2f}",
+                    f"{100 * same['two_sided']:.2f}",
                 ]
-            columns = [
-                ("MSP or ensemble (best)", "ours"),
-                ("intermediate layer (best: an oracle)", "ours"),
-                ("the same score, no oracle", "fixed"),
-                ("the same score, no oracle", "two-sided"),
-            ]
-            rows[key].update(zip(columns, ours))
-    frame = _frame(rows)
-    return frame[["MSP or ensemble (best)", "intermediate layer (best: an oracle)", "the same score, no oracle"]]
+            rows[model_label(activation, factor), ood] = {
+                ("MSP or ensemble", "thesis"): f"{theirs[top]:.2f}\n({top})" if top else NONE,
+                ("MSP or ensemble", "ours"): ours[0],
+                ("best layer (oracle)", "thesis"): thesis_cell(dataset, activation, factor, ood, "best_aggregation"),
+                ("best layer (oracle)", "ours"): ours[1],
+                ("its other readings", "fixed"): ours[2],
+                ("its other readings", "two-sided"): ours[3],
+            }
+    return _frame(rows).replace("Mahalanobis ensemble", "ensemble", regex=True)
 
 
-def score_label(column):
-    """`layer1.2/min_of_misp` as the slides write it: min of MiSP layer1.2."""
-    layer, score = column.split("/")
+def score_label(name):
+    """`min_of_misp` or `layer1.2/min_of_misp` as the slides write it: min of MiSP, min of MiSP layer1.2."""
+    *layer, score = name.split("/")
     names = {"msp": "MSP", "misp": "MiSP", "asp": "ASP", "mahalanobis": "Mahalanobis"}
-    return " ".join(names.get(word, word) for word in score.split("_")) + f" {layer}"
+    return " ".join([*(names.get(word, word) for word in score.split("_")), *layer])
 
 
 def per_layer(run, ood, score, reading="best_direction"):
@@ -189,7 +213,9 @@ def mixtures(run, near, far, shares):
     for layer in (*LAYERS, "fc"):
         column = "fc/misp" if layer == "fc" else f"{layer}/min_of_misp"
         known = id_scores[column]
-        direction = sign(column) if layer == "fc" or metrics.auroc(-known, -even[column]) >= 0.5 else -sign(column)
+        direction = sign(column)
+        if layer != "fc" and metrics.fixed_direction(known, even[column], direction) < 0.5:
+            direction = -direction
         rows[layer] = {
             share: 100 * metrics.fixed_direction(known, pd.concat(mixed(*parts, share))[column], direction)
             for share in shares
@@ -228,48 +254,34 @@ def made_by(models):
 
 
 def recorded():
-    """Every run in `results/` and `runs/`: what it is, what it reached, where it came from."""
-    rows = []
-    for home in (runs.RECORDED, runs.OWN):
-        for path in sorted(home.glob("[!.]*/config.json")):
-            run = runs.Run(path.parent)
-            c, p = run.config, run.provenance
-            rows.append(
-                {
-                    "run": c.name,
-                    "epochs": c.epochs,
-                    "accuracy": f"{100 * run.accuracy():.2f}" if c.dataset in run.scored() else NONE,
-                    "trained for": f"{p['wall_seconds'] / 60:.0f} min",
-                    "on": f"{p['device']}\ntorch {p['versions']['torch']}",
-                    "code": p["code"],
-                    "date": p["date"],
-                }
-            )
-    return pd.DataFrame(rows, columns=["run", "epochs", "accuracy", "trained for", "on", "code", "date"]).set_index(
-        "run"
-    )
+    """The runs of `results/`, then your own of the book's profile: what each reached and where it came from."""
+    mine = f"{runs.configure().profile}-*/config.json"
+    paths = [*sorted(runs.RECORDED.glob("[!.]*/config.json")), *sorted(runs.OWN.glob(mine))]
+    rows = {}
+    for run in (runs.opened(path.parent) for path in paths):
+        config, origin = run.config, run.provenance
+        rows[config.name] = {
+            "epochs": config.epochs,
+            "accuracy": f"{100 * run.accuracy():.2f}" if config.dataset in run.scored() else NONE,
+            "trained for": f"{origin['wall_seconds'] / 60:.0f} min",
+            "on": f"{origin['device']}\ntorch {origin['versions']['torch']}",
+            "code": origin["code"],
+            "date": origin["date"],
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run") if rows else pd.DataFrame({"run": [MISSING]})
 
 
 def show(table, caption):
     """A table as the book shows it: a caption above, nothing abbreviated."""
-    return (
-        table.style.format(precision=2)
-        .set_caption(caption)
-        .set_table_styles(
-            [
-                {"selector": "", "props": "font-size: 0.85em; border-collapse: collapse"},
-                {"selector": "caption", "props": "caption-side: top; text-align: left; padding: 0.5em 0"},
-                {
-                    "selector": "th",
-                    "props": "text-align: left; vertical-align: top; font-weight: 600; padding: 0.25em 0.6em",
-                },
-                {
-                    "selector": "td",
-                    "props": "text-align: left; vertical-align: top; padding: 0.25em 0.6em; white-space: pre-line",
-                },
-            ]
-        )
-    )
+    cell = "text-align: left; vertical-align: top; padding: 0.2em 0.45em"
+    looks = {
+        "": "font-size: 0.8em; border-collapse: collapse",
+        "caption": "caption-side: top; text-align: left; padding: 0.5em 0",
+        "th": f"{cell}; font-weight: 600",
+        "td": f"{cell}; white-space: pre",
+    }
+    styles = [{"selector": selector, "props": props} for selector, props in looks.items()]
+    return table.style.format(precision=2).set_caption(caption).set_table_styles(styles)
 
 
 def recipe():
@@ -293,6 +305,8 @@ def recipe():
 
 
 def _frame(rows):
+    if not rows:
+        return pd.DataFrame({"": [MISSING]})
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index = pd.MultiIndex.from_tuples(rows, names=["network", "out-distribution"])
     frame.columns = pd.MultiIndex.from_tuples(frame.columns)

@@ -29,9 +29,31 @@ def value(dataset, activation, entropy_factor, ood, method):
     return None if rows.empty else (rows.value.iloc[0], rows.note.iloc[0])
 
 
-def curve(series, ood):
-    """AUROC (percent) of the 16 layers in a bar chart of slides 25, 26 and 33, or None where the thesis has none."""
-    return FIGURES["slide_25_26_33"][series].get(ood)
+def name_of(ood):
+    """The thesis' data set to compare one of ours with: itself, or LSUN for the scenes that stand in for it."""
+    return STANDS_FOR.get(ood, ood)
+
+
+def curve(series, ood, dataset):
+    """AUROC (percent) at the 16 layers, slides 25, 26 and 33; None where the thesis has none (CIFAR-10 only)."""
+    return FIGURES["slide_25_26_33"][series].get(name_of(ood)) if dataset == "cifar10" else None
+
+
+def final(ood):
+    """AUROC (percent) of MiSP at the final layer, the last point of slide 27."""
+    return FIGURES["slide_27"]["misp_fc"][name_of(ood)]
+
+
+def histogram(ood, dataset):
+    """What the thesis' histogram of min of MiSP at layer1.2 shows (slide 30), in words; None where it has none."""
+    found = FIGURES["slide_30"].get(name_of(ood)) if dataset == "cifar10" else None
+    if not found:
+        return None
+    known, unknown = found["in_distribution_mode"], found["out_distribution_mode"]
+    return (
+        f"thesis: CIFAR-10 around {known:g},\n{name_of(ood).upper()} {'above' if unknown > known else 'below'}, "
+        f"around {unknown:g};\nAUROC {found['auroc']:.2f} %"
+    )
 
 
 def mixtures(near, far):

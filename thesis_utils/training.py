@@ -6,7 +6,7 @@ Every epoch draws its order and its augmentation from a generator seeded by (see
 writing `folder/training.pt`; an interrupted training goes on from there and, on a CPU, ends with the
 same history as an uninterrupted one.
 
-The recipe serves ReLU, softmax and log-softmax alike: AdamW, one cycle, gradient norm clipped to 1.
+One recipe: AdamW, one cycle, gradient norm clipped to 1 (`runs.RECIPES` has what softmax needs besides).
 """
 
 import os

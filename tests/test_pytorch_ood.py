@@ -1,0 +1,57 @@
+"""Agreement with pytorch-ood, an independent implementation, on random networks, logits and features.
+
+pytorch-ood's scores are outlier scores (larger = more out-of-distribution), ours are confidences or raw
+log-probabilities; where more than the sign differs, the test says how.
+"""
+
+import pytest
+import torch
+from pytorch_ood import detector
+
+from thesis_utils import scorers
+from thesis_utils.mahalanobis import TiedGaussian
+from thesis_utils.models import ACTIVATIONS, resnet34
+
+LOGITS = torch.randn(50, 10, generator=torch.Generator().manual_seed(0)) * 5
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 100.0])
+def test_energy(temperature):
+    torch.testing.assert_close(scorers.energy(LOGITS, temperature), -detector.EnergyBased.score(LOGITS, t=temperature))
+
+
+def test_max_logit():
+    torch.testing.assert_close(scorers.max_logit(LOGITS), -detector.MaxLogit.score(LOGITS))
+
+
+def test_msp_is_a_logarithm():
+    torch.testing.assert_close(scorers.msp(LOGITS).exp(), -detector.MaxSoftmax.score(LOGITS))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("std", [None, [0.2, 0.3, 0.25]])
+def test_odin_is_a_logarithm_too(activation, std):
+    torch.manual_seed(0)
+    model, images = resnet34(4, 2, activation).eval(), torch.randn(6, 3, 32, 32)
+    for temperature, epsilon in [(1000.0, 0.0014), (10.0, 0.02), (1.0, 0.0)]:
+        theirs = detector.ODIN(model, eps=epsilon, temperature=temperature, norm_std=std).predict(images)
+        torch.testing.assert_close(scorers.odin(model, images, temperature, epsilon, std).exp(), -theirs)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_odin_without_a_step_at_temperature_one_is_msp():
+    model, images = resnet34(4, 2, "relu").eval(), torch.randn(6, 3, 32, 32)
+    torch.testing.assert_close(scorers.odin(model, images, 1.0, 0.0), scorers.msp(model(images)).detach())
+
+
+def test_mahalanobis_is_the_same_up_to_a_factor():
+    """pytorch-ood halves the distance and does not divide the covariance by N: its score is ours / -2N.
+
+    It adds a ridge of 1e-6 to that sum and inverts it in float32, hence the tolerance.
+    """
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(300, 8, generator=generator) @ torch.randn(8, 8, generator=generator)
+    labels = torch.arange(300) % 3
+    theirs = detector.Mahalanobis(None).fit_features(features, labels).predict_features(features)
+    ours = TiedGaussian().fit(features, labels).score(features)
+    torch.testing.assert_close((ours / -2 / 300).float(), theirs, rtol=1e-3, atol=1e-6)
