@@ -69,6 +69,11 @@ def test_pages_in_a_browser(html, browser):
         assert all(sizes), path.name
         cells = page.eval_on_selector_all("main table tbody td", "cells => cells.map(c => c.innerText.trim())")
         assert all(cells) and "nan" not in cells, path.name
+        cut = page.evaluate(
+            "[...document.querySelectorAll('main table')].filter(t => t.getBoundingClientRect().right >"
+            " t.closest('article').getBoundingClientRect().right + 1).length"
+        )
+        assert not cut, (path.name, f"{cut} tables are wider than the page")
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, (path.name, f"{wide} pixels wider than the window")
         unset = page.evaluate(

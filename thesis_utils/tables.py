@@ -173,7 +173,7 @@ def best(profile=None, dataset=None, oods=None):
                 ("its other readings", "fixed"): ours[2],
                 ("its other readings", "two-sided"): ours[3],
             }
-    return _frame(rows).replace("Mahalanobis ensemble", "ensemble", regex=True)
+    return _frame(rows).replace({"Mahalanobis ensemble": "ensemble", " layer": "\nlayer"}, regex=True)
 
 
 def score_label(name):
