@@ -52,7 +52,8 @@ def score(run, names):
         final = table[table.score.eq("fc/misp") & table.reading.eq("fixed_direction")].iloc[0]
         best = table.loc[table[table.reading.eq("best_direction")].auroc.idxmax()]
         print(f"{name}: AUROC {final.auroc:.4f} (fc/misp), {best.auroc:.4f} ({best.score}, best of all: an oracle)")
-    print(f"accuracy {run.accuracy():.4f}; all metrics in {run.folder / 'metrics.csv'}")
+    kept = "; nothing was written: a recorded run stays as it is" if run.recorded else f"; {run.folder / 'metrics.csv'}"
+    print(f"accuracy {run.accuracy():.4f}{kept}")
 
 
 def main(arguments=None):
@@ -61,7 +62,7 @@ def main(arguments=None):
     try:
         config = runs.configure(**options)
         if command == "train":
-            run = runs.get(config)
+            run = runs.find(config, [runs.OWN]) or runs.train_run(config)
             print(f"{run}: {run.folder}, calibration accuracy {run.history.calibration_accuracy.iloc[-1]:.4f}")
             return
         run = runs.find(config)

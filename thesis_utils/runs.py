@@ -327,9 +327,9 @@ def device_name(device):
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
 
 
-def find(config):
+def find(config, homes=(OWN, RECORDED)):
     """The user's own run of a configuration, else the recorded one, else None."""
-    for home in (OWN, RECORDED):
+    for home in homes:
         if (home / config.name / "config.json").exists() and (run := opened(home / config.name)).config == config:
             return run
     return None
