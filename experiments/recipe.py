@@ -8,9 +8,9 @@ features as they are or adjusted (`ResNet34.adjust`: log-probabilities plus log 
 """
 
 import csv
-import itertools
 import math
 
+import pandas as pd
 import torch
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -72,12 +72,16 @@ def short_training(activation, optimizer, learning_rate, clipped, adjusted, imag
 def main():
     images, held_out = data.hold_out(data.load("cifar10", "train"))
     normalise = data.Normalisation.of(images)
-    rows = [
-        (*variant, *(f"{value:.4g}" for value in short_training(*variant, images, held_out, normalise)))
-        for variant in VARIANTS
-    ]
-    with open(runs.RECORDED / "recipe.csv", "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(itertools.chain([COLUMNS], rows))
+    path = runs.RECORDED / "recipe.csv"
+    done = len(pd.read_csv(path)) if path.exists() else 0  # an interrupted experiment goes on
+    with path.open("a", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        if not done:
+            rows.writerow(COLUMNS)
+        for variant in VARIANTS[done:]:
+            measured = short_training(*variant, images, held_out, normalise)
+            rows.writerow((*variant, *(f"{value:.4g}" for value in measured)))
+            file.flush()
 
 
 if __name__ == "__main__":

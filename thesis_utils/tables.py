@@ -46,7 +46,7 @@ def grid(profile=None, dataset=None, cells=GRID, get=runs.find, **overrides):
 
 def interval(value, low, high):
     """A share in percent with its 95 % interval below."""
-    return f"{100 * value:.2f}\n({100 * low:.1f}–{100 * high:.1f})"
+    return f"{100 * value:.2f}\n({100 * low:.1f}\N{WORD JOINER}–\N{WORD JOINER}{100 * high:.1f})"
 
 
 def thesis_cell(dataset, activation, factor, ood, method):
@@ -278,7 +278,7 @@ def show(table, caption):
         "": "font-size: 0.8em; border-collapse: collapse",
         "caption": "caption-side: top; text-align: left; padding: 0.5em 0",
         "th": f"{cell}; font-weight: 600",
-        "td": f"{cell}; white-space: pre",
+        "td": f"{cell}; white-space: pre-line",
     }
     styles = [{"selector": selector, "props": props} for selector, props in looks.items()]
     return table.style.format(precision=2).set_caption(caption).set_table_styles(styles)
