@@ -6,8 +6,6 @@ that memory does not grow with the data set. Scores are computed in float32 what
 Columns are `LAYER/SCORE`: `layer1.1/min_of_misp`, `fc/misp`, `stem/mahalanobis`, `ensemble/mahalanobis_none`.
 """
 
-import os
-
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from thesis_utils import data, metrics, scorers
+from thesis_utils.files import replace
 from thesis_utils.mahalanobis import Ensemble, TiedGaussian, fgsm
 from thesis_utils.models import LAYERS, MAHALANOBIS_BLOCKS
 
@@ -72,12 +71,12 @@ class Scorer:
         """All scores of uint8 images (N, H, W, 3) from one forward pass: a DataFrame with `COLUMNS`."""
         logits, layers = self.model.forward_layers(self.normalise(pixels))
         maps = self.model.log_probs(layers)
-        distances = [self.gaussians[name].score(x) for name, x in pooled(layers).items()]
-        blocks = torch.stack([distances[("stem", *LAYERS).index(name)] for name in MAHALANOBIS_BLOCKS], 1)
+        distances = {name: self.gaussians[name].score(x) for name, x in pooled(layers).items()}
+        blocks = torch.stack([distances[name] for name in MAHALANOBIS_BLOCKS], 1)
         parts = [
             *(scorers.aggregate(maps[name]) for name in LAYERS),
             torch.stack([scorers.msp(logits), scorers.misp(logits), scorers.asp(logits)], 1),
-            torch.stack(distances, 1),
+            torch.stack(list(distances.values()), 1),
             self.ensemble.score(blocks.cpu())[:, None],
         ]
         table = pd.DataFrame(torch.cat([part.float().cpu() for part in parts], 1).numpy(), columns=COLUMNS)
@@ -105,21 +104,24 @@ class Scorer:
 
 
 def write(tables, path):
-    """Streams DataFrames into one Parquet file, under a temporary name until it is complete."""
+    """Streams DataFrames into one Parquet file, which is there only once it is complete."""
+
+    def stream(partial):
+        writer = None
+        try:
+            for table in tables:
+                table = pa.Table.from_pandas(table, preserve_index=False)
+                # floats of one column share their high bytes: split into streams of bytes they pack tightly
+                writer = writer or pq.ParquetWriter(
+                    partial, table.schema, compression="zstd", use_dictionary=False, use_byte_stream_split=True
+                )
+                writer.write_table(table)
+        finally:
+            if writer:
+                writer.close()
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, writer = path.with_suffix(".partial"), None
-    try:
-        for table in tables:
-            table = pa.Table.from_pandas(table, preserve_index=False)
-            # floats of one column share their high bytes: split into streams of bytes they pack tightly
-            writer = writer or pq.ParquetWriter(
-                partial, table.schema, compression="zstd", use_dictionary=False, use_byte_stream_split=True
-            )
-            writer.write_table(table)
-    finally:
-        if writer:
-            writer.close()
-    os.replace(partial, path)
+    replace(path, stream)
 
 
 def compare(id_scores, ood_scores, calibration, columns=None):

@@ -32,6 +32,7 @@ import torch
 
 from thesis_utils import __version__, data, evaluation
 from thesis_utils.errors import InputError
+from thesis_utils.files import replace
 from thesis_utils.losses import REDUCTIONS
 from thesis_utils.models import ACTIVATIONS, LAYERS, resnet34
 from thesis_utils.training import best_device, train
@@ -296,13 +297,6 @@ def shorten(column):
     """A float32 column rounded to 16 significant bits (relative error 2^-16), so that it packs into two thirds."""
     bits = column.to_numpy(np.float32).view(np.uint32).astype(np.uint64)
     return pd.Series(((bits + 0x80) & 0xFFFFFF00).astype(np.uint32).view(np.float32))
-
-
-def replace(path, write):
-    """Writes a file under a temporary name, then renames it."""
-    partial = path.with_name(path.name + ".partial")
-    write(partial)
-    os.replace(partial, path)
 
 
 def command(config):

@@ -57,6 +57,11 @@ def thesis_cell(dataset, activation, factor, ood, method):
     return f"{value:.2f}\n({note})" if note else f"{value:.2f}"
 
 
+def absent(run):
+    """What stands where a number of ours is missing."""
+    return UNSCORED if run else MISSING
+
+
 def pick(run, ood, score, reading):
     """The metrics row of one score, or None."""
     if run is None or ood not in run.out_distributions():
@@ -103,13 +108,9 @@ def benchmark(methods, profile=None, dataset=None, reading="fixed_direction"):
                 key, score = METHODS[method]
                 found = pick(run, ood, score, reading)
                 row[method, "thesis"] = thesis_cell(dataset, activation, factor, ood, key)
-                row[method, "ours"] = (
-                    interval(found.auroc, found.auroc_low, found.auroc_high)
-                    if found is not None
-                    else UNSCORED
-                    if run
-                    else MISSING
-                )
+                row[method, "ours"] = absent(run)
+                if found is not None:
+                    row[method, "ours"] = interval(found.auroc, found.auroc_low, found.auroc_high)
             rows[model_label(activation, factor), ood] = row
     return _frame(rows)
 
@@ -124,11 +125,9 @@ def gain(profile=None, dataset=None):
             ours = [pick(run, ood, f"fc/{key}", "fixed_direction") for key in ("misp", "msp")]
             rows[model_label(activation, factor), ood] = {
                 ("MiSP − MSP", "thesis"): NONE if theirs[0] is None else f"{theirs[0][0] - theirs[1][0]:+.2f}",
-                ("MiSP − MSP", "ours"): f"{100 * (ours[0].auroc - ours[1].auroc):+.2f}"
-                if ours[0] is not None
-                else UNSCORED
-                if run
-                else MISSING,
+                ("MiSP − MSP", "ours"): absent(run)
+                if ours[0] is None
+                else f"{100 * (ours[0].auroc - ours[1].auroc):+.2f}",
             }
     return _frame(rows)
 
@@ -142,7 +141,7 @@ def best(profile=None, dataset=None, oods=None):
     """
     dataset = dataset or runs.configure(profile).dataset
     models, rows = grid(profile, dataset), {}
-    finals = {name: METHODS[name] for name in ("MSP", "Mahalanobis ensemble")}
+    finals = {"MSP": METHODS["MSP"], "ensemble": METHODS["Mahalanobis ensemble"]}
     for (activation, factor), run in models.items():
         for ood in oods or out_distributions(dataset, models):
             theirs = {
@@ -151,7 +150,7 @@ def best(profile=None, dataset=None, oods=None):
                 if (found := thesis.value(dataset, activation, factor, ood, method))
             }
             top = max(theirs, key=theirs.get) if theirs else None
-            ours = [UNSCORED if run else MISSING] * 4
+            ours = [absent(run)] * 4
             if run and (ood in run.out_distributions() or oods and run.can_score(ood)):
                 table = run.metrics(ood)
                 fixed = table[table.reading.eq("fixed_direction")].set_index("score").auroc
@@ -173,7 +172,7 @@ def best(profile=None, dataset=None, oods=None):
                 ("its other readings", "fixed"): ours[2],
                 ("its other readings", "two-sided"): ours[3],
             }
-    return _frame(rows).replace({"Mahalanobis ensemble": "ensemble", " layer": "\nlayer"}, regex=True)
+    return _frame(rows).replace(" layer", "\nlayer", regex=True)
 
 
 def score_label(name):
@@ -209,6 +208,7 @@ def mixtures(run, near, far, shares):
     """
     id_scores, parts = run.scores(run.config.dataset), (run.scores(near), run.scores(far))
     even = pd.concat(mixed(*parts, 0.5))
+    mixed_scores = {share: pd.concat(mixed(*parts, share)) for share in shares}
     rows = {}
     for layer in (*LAYERS, "fc"):
         column = "fc/misp" if layer == "fc" else f"{layer}/min_of_misp"
@@ -217,8 +217,8 @@ def mixtures(run, near, far, shares):
         if layer != "fc" and metrics.fixed_direction(known, even[column], direction) < 0.5:
             direction = -direction
         rows[layer] = {
-            share: 100 * metrics.fixed_direction(known, pd.concat(mixed(*parts, share))[column], direction)
-            for share in shares
+            share: 100 * metrics.fixed_direction(known, unknown[column], direction)
+            for share, unknown in mixed_scores.items()
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 

@@ -9,7 +9,6 @@ same history as an uninterrupted one.
 One recipe: AdamW, one cycle, gradient norm clipped to 1 (`runs.RECIPES` has what softmax needs besides).
 """
 
-import os
 import time
 
 import pandas as pd
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from thesis_utils import data
 from thesis_utils.errors import Diverged, InputError
+from thesis_utils.files import replace
 from thesis_utils.losses import entropy_loss
 from thesis_utils.models import resnet34
 
@@ -28,13 +28,6 @@ CHECK_EVERY = 20  # steps between two looks at the loss: looking waits for the d
 def best_device():
     """A CUDA device where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def save(state, path):
-    """`torch.save` under a temporary name, then renamed: a kill never leaves half a file."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
 
 
 def accuracy(model, images, normalise, batch_size=500):
@@ -134,5 +127,5 @@ def train(config, folder, device=None):
             "history": history,
             "seconds": seconds,
         }
-        save(state, path)
+        replace(path, lambda partial, state=state: torch.save(state, partial))
     return model, normalise, pd.DataFrame(history), seconds
