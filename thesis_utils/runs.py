@@ -60,6 +60,7 @@ class Config:
     clip_norm: float = 1.0
     flip: bool = True
     precision: str = "bfloat16"
+    progressive: bool = False
 
     def __post_init__(self):
         def refuse(field, wanted):
