@@ -19,7 +19,8 @@ from thesis_utils.models import LAYERS, MAHALANOBIS_BLOCKS
 
 BATCH = 250
 AGGREGATED = tuple(f"{layer}/{score}" for layer in LAYERS for score in scorers.AGGREGATIONS)
-FINAL = tuple(f"fc/{score}" for score in scorers.REDUCTIONS)
+LOGIT_SCORES = {name: getattr(scorers, name) for name in (*scorers.REDUCTIONS, "max_logit", "energy")}
+FINAL = tuple(f"fc/{score}" for score in LOGIT_SCORES)
 MAHALANOBIS = tuple(f"{layer}/mahalanobis" for layer in ("stem", *LAYERS))
 ENSEMBLE = "ensemble/mahalanobis_none"
 COLUMNS = (*AGGREGATED, *FINAL, *MAHALANOBIS, ENSEMBLE)
@@ -75,7 +76,7 @@ class Scorer:
         blocks = torch.stack([distances[name] for name in MAHALANOBIS_BLOCKS], 1)
         parts = [
             *(scorers.aggregate(maps[name]) for name in LAYERS),
-            torch.stack([scorers.msp(logits), scorers.misp(logits), scorers.asp(logits)], 1),
+            torch.stack([score(logits) for score in LOGIT_SCORES.values()], 1),
             torch.stack(list(distances.values()), 1),
             self.ensemble.score(blocks.cpu())[:, None],
         ]

@@ -1,6 +1,9 @@
-"""The entropy loss of the thesis (slide 15): confident maps of log-probabilities at every layer."""
+"""Losses beside the cross-entropy: the thesis' entropy loss (slide 15), and two that fine-tune on outliers."""
+
+from torch.nn import functional as F
 
 from thesis_utils.errors import InputError
+from thesis_utils.scorers import energy
 
 REDUCTIONS = ("mean", "sum")
 
@@ -28,3 +31,25 @@ def entropy_loss(log_probs, reduction="mean"):
         raise InputError("the entropy loss needs at least one map of log-probabilities")
     per_image = [getattr(entropy(z).flatten(1), reduction)(1) for z in log_probs]
     return sum(values.mean() for values in per_image)
+
+
+def outlier_exposure(logits, outlier_logits):
+    """Outlier Exposure (Hendrycks et al. 2019): half the outliers' cross-entropy to the uniform distribution.
+
+    In nats, of logits (N, K) of in-distribution images, which it leaves alone, and (M, K) of outliers: a scalar tensor,
+    0.5 mean_m -(1/K) sum_k log softmax(z_m)_k. Its least value is 0.5 log K, at uniform predictions.
+    """
+    return -0.5 * F.log_softmax(outlier_logits, dim=1).mean()
+
+
+def energy_margins(logits, outlier_logits, inside=-23.0, outside=-5.0):
+    """Energy fine-tuning (Liu et al. 2020): squared hinges that part in-distribution energies from the outliers'.
+
+    Of logits (N, K) and (M, K), with E = -log sum_k exp z_k: the scalar 0.1 (mean_n max(0, E_n - inside)^2
+    + mean_m max(0, outside - E_m)^2). The margins are the authors' for CIFAR-10.
+    """
+    low, high = -energy(logits), -energy(outlier_logits)
+    return 0.1 * ((low - inside).relu().square().mean() + (outside - high).relu().square().mean())
+
+
+FINE_TUNING = {"outlier_exposure": outlier_exposure, "energy": energy_margins}

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
 from thesis_utils.errors import InputError
-from thesis_utils.scorers import perturb
+from thesis_utils.scorers import ascent
 
 FGSM_EPSILON = 0.05  # of the pixel range [0, 1], as in Lee et al.'s code
 
@@ -101,10 +101,11 @@ def fgsm(model, pixels, labels, normalise, epsilon=FGSM_EPSILON):
     a share.
     """
 
-    def confidence(inputs):
-        return -F.cross_entropy(model(inputs), labels, reduction="sum")
+    def loss(inputs):
+        return F.cross_entropy(model(inputs), labels, reduction="sum")
 
-    perturbed = perturb(confidence, normalise(pixels), epsilon, normalise.std)
+    inputs = normalise(pixels)
+    perturbed = inputs + epsilon * ascent(loss, inputs, normalise.std)
     black, white = (normalise(torch.full_like(pixels[:1, :1, :1], value)) for value in (0, 255))
     return perturbed.maximum(black).minimum(white)
 

@@ -12,6 +12,7 @@ replaces the ReLU after each of the 16 skip connections (slides 4, 5 and 14); th
 
 import math
 
+import torch
 from torch import nn
 from torch.nn import functional as F
 
@@ -26,15 +27,15 @@ ACTIVATIONS = ("relu", "softmax", "log_softmax")
 def channel_log_softmax(x):
     """Log-softmax over the channels of (N, C, H, W).
 
-    It runs over the last axis of the NHWC view: with channels_last memory on a CPU that is
-    about twice as fast as `dim=1`.
+    It runs over the last axis of the NHWC view and in float32: with channels_last memory on a CPU the one is about
+    twice as fast as `dim=1`, the other eight times as fast as bfloat16 at 16 channels. The result has x's precision.
     """
-    return F.log_softmax(x.permute(0, 2, 3, 1), dim=-1).permute(0, 3, 1, 2)
+    return F.log_softmax(x.permute(0, 2, 3, 1), dim=-1, dtype=torch.float32).to(x.dtype).permute(0, 3, 1, 2)
 
 
 def channel_softmax(x):
     """Softmax over the channels of (N, C, H, W), computed like `channel_log_softmax`."""
-    return F.softmax(x.permute(0, 2, 3, 1), dim=-1).permute(0, 3, 1, 2)
+    return F.softmax(x.permute(0, 2, 3, 1), dim=-1, dtype=torch.float32).to(x.dtype).permute(0, 3, 1, 2)
 
 
 FUNCTIONS = {"relu": F.relu, "softmax": channel_softmax, "log_softmax": channel_log_softmax}
@@ -90,11 +91,17 @@ class ResNet34(nn.Module):
 
         Returns `(logits, layers)`; `layers` maps "stem", "layer1.1", ..., "layer4.3" to (N, C, H, W).
         """
-        x = self.stem(images)
-        layers = {"stem": x}
-        for name, block in zip(LAYERS, self.blocks):
-            x = layers[name] = block(x)
+        layers = dict(self.outputs(images))
+        x = layers[LAYERS[-1]]
         return self.fc(self.adjust(x.mean((2, 3)))), layers
+
+    def outputs(self, images):
+        """Yields (name, output) of the stem and of the 16 residual layers, each computed when it is asked for."""
+        x = self.stem(images)
+        yield "stem", x
+        for name, block in zip(LAYERS, self.blocks):
+            x = block(x)
+            yield name, x
 
     def adjust(self, pooled):
         """Brings the pooled features (N, C) to a scale on which a classifier trains: the same family of functions.

@@ -9,7 +9,7 @@ A folder holds
     config.json       the configuration         provenance.json      where every number came from
     history.csv       one line per epoch        metrics.csv          every score x data set x reading
     checkpoint.pt     weights, normalisation    scores/NAME.parquet  per-image scores
-    scorer.pt         Gaussians, ensemble
+    scorer.pt         Gaussians, ensemble       baselines.csv        ODIN and ensemble under three protocols
 `results/` keeps of the scores only the columns that the book's figures need, and most runs' weights not at all.
 """
 
@@ -30,10 +30,10 @@ import pandas as pd
 import sklearn
 import torch
 
-from thesis_utils import __version__, data, evaluation
+from thesis_utils import __version__, baselines, data, evaluation
 from thesis_utils.errors import InputError
 from thesis_utils.files import replace
-from thesis_utils.losses import REDUCTIONS
+from thesis_utils.losses import FINE_TUNING, REDUCTIONS
 from thesis_utils.models import ACTIVATIONS, LAYERS, resnet34
 from thesis_utils.training import best_device, train
 
@@ -61,6 +61,8 @@ class Config:
     flip: bool = True
     precision: str = "bfloat16"
     progressive: bool = False
+    fine_tuning: str = "none"
+    outliers: str = ""
 
     def __post_init__(self):
         def refuse(field, wanted):
@@ -70,6 +72,7 @@ class Config:
             "activation": ACTIVATIONS,
             "entropy_reduction": REDUCTIONS,
             "precision": ("float32", "bfloat16"),
+            "fine_tuning": ("none", *FINE_TUNING),
         }.items():
             if getattr(self, field) not in choices:
                 refuse(field, "one of " + ", ".join(choices))
@@ -90,18 +93,30 @@ class Config:
                 "the entropy loss acts on maps of log-probabilities"
             )
 
+        if (self.fine_tuning == "none") != (self.outliers == ""):
+            raise InputError(
+                "fine_tuning and outliers go together: an outlier set to fine-tune on (any by name), and "
+                f"{' or '.join(FINE_TUNING)}"
+            )
+
+    @property
+    def base(self):
+        """The configuration of the network that a fine-tuning starts from."""
+        return dataclasses.replace(self, fine_tuning="none", outliers="")
+
     @property
     def name(self):
         """A folder name: what people vary, then six digits of a hash over all that differs from the defaults."""
         varied = {f.name: v for f in dataclasses.fields(self) if (v := getattr(self, f.name)) != f.default}
         digest = hashlib.sha256(json.dumps(varied, sort_keys=True).encode()).hexdigest()[:6]
         factor = f"-el{self.entropy_factor:g}" if self.activation == "log_softmax" else ""
-        return f"{self.profile}-{self.dataset}-{self.activation}{factor}-seed{self.seed}-{digest}"
+        tuned = "" if self.fine_tuning == "none" else f"-{self.fine_tuning}"
+        return f"{self.profile}-{self.dataset}-{self.activation}{factor}{tuned}-seed{self.seed}-{digest}"
 
 
 PROFILES = {
     "demo": dict(dataset="digits_0_4", width=8, epochs=8, batch_size=32, flip=False, precision="float32"),
-    "compact": dict(width=16, epochs=6),
+    "compact": dict(width=16, epochs=10, batch_size=64, progressive=True),
     "thesis": dict(width=64, epochs=60),
 }
 RECIPES = {"softmax": dict(learning_rate=1e-2)}  # where an activation needs another value than the rest
@@ -110,6 +125,7 @@ OUT_DISTRIBUTIONS = {
     "cifar10": ("cifar100", "svhn", "lsun", "places9_resize", "places9_fix"),
     "cifar100": ("cifar10", "svhn", "lsun", "places9_resize", "places9_fix"),
 }
+OUTLIERS = {"digits_0_4": "photo_patches"}  # to fine-tune on; all others: tinyimagenet32_subset
 NEAR_AND_FAR = {"digits_0_4": ("digits_5_9", "noise"), "cifar100": ("cifar10", "svhn")}  # all others: CIFAR-100, SVHN
 
 
@@ -128,7 +144,10 @@ def configure(profile=None, **overrides):
     if unknown:
         raise InputError(f"unknown configuration key {unknown[0]!r}; there are {', '.join(sorted(fields))}")
     recipe = RECIPES.get(overrides.get("activation"), {})
-    return Config(**{"profile": profile, **PROFILES[profile], **recipe, **overrides})
+    values = {"profile": profile, **PROFILES[profile], **recipe, **overrides}
+    if values.get("fine_tuning", "none") != "none":
+        values = {"outliers": OUTLIERS.get(values.get("dataset"), "tinyimagenet32_subset"), **values}
+    return Config(**values)
 
 
 # --- finding, training, scoring ---------------------------------------------------------------------
@@ -264,6 +283,27 @@ class Run:
         path = self.folder / "metrics.csv"
         return dict(list(pd.read_csv(path).groupby("ood"))) if path.exists() else {}
 
+    def baselines(self, *names):
+        """ODIN and the Mahalanobis ensemble, tuned under three protocols (`baselines.compare`), one row a result.
+
+        For all out-distributions or the named ones; read from baselines.csv, what is not there is computed.
+        """
+        names = names or self.out_distributions()
+        path = self.folder / "baselines.csv"
+        known = dict(list(pd.read_csv(path).groupby("ood"))) if path.exists() else {}
+        if missing := [name for name in names if name not in known]:
+            scorer, near, far = self.scorer, *NEAR_AND_FAR.get(self.config.dataset, ("cifar100", "svhn"))
+            oods = {name: self.images(name) for name in {*missing, near, far}}
+            others = {name: near if name == far else far for name in missing}
+            images = (self.images(self.config.dataset), self.images("calibration"))
+            counts = baselines.IMAGES.get(self.config.profile, baselines.ALL)
+            for name, table in baselines.compare(scorer, *images, oods, others, *counts):
+                known[name] = table
+                if not self.recorded and name in data.names():
+                    kept = pd.concat([known[key] for key in known if key in data.names()])
+                    replace(path, lambda p, kept=kept: kept.to_csv(p, index=False, float_format="%.6g"))
+        return pd.concat([known[name] for name in names], ignore_index=True)
+
     def record(self, weights=False):
         """Copies the run into `results/`: its metrics, the columns that figures need and, if asked for, its weights."""
         self.metrics()
@@ -276,10 +316,12 @@ class Run:
             "provenance.json",
             "history.csv",
             "metrics.csv",
+            "baselines.csv",
             *["checkpoint.pt", "scorer.pt"] * weights,
         ]
         for name in kept:
-            shutil.copy(self.folder / name, partial / name)
+            if (self.folder / name).exists():
+                shutil.copy(self.folder / name, partial / name)
         for name in self.scored():
             table = self.scores(name)
             if not (weights and name in (self.config.dataset, "calibration")):
@@ -349,8 +391,12 @@ def train_run(config):
     started = partial / "code"
     if not started.exists():
         started.write_text(code_version())
-    device = best_device()
-    model, normalise, history, seconds = train(config, partial, device)
+    device, trained = best_device(), None
+    if config.fine_tuning != "none":
+        base = next((run for home in (OWN, RECORDED) if (run := find(config.base, [home])) and run.has_weights), None)
+        base = base or train_run(config.base)
+        trained = torch.load(base.folder / "checkpoint.pt", map_location=device, weights_only=True)["model"]
+    model, normalise, history, seconds = train(config, partial, device, trained)
     images = data.load(config.dataset, "train")
     provenance = {
         "code": started.read_text(),
@@ -373,6 +419,10 @@ def train_run(config):
             }
         },
     }
+    if config.outliers:
+        outliers = data.load(config.outliers, "train")
+        provenance["base"] = base.config.name
+        provenance["data"][f"{config.outliers} train"] = {"images": len(outliers), "sha256": outliers.checksum()}
     weights = {key: value.cpu() for key, value in model.state_dict().items()}
     torch.save({"model": weights, "normalisation": dataclasses.asdict(normalise)}, partial / "checkpoint.pt")
     history.to_csv(partial / "history.csv", index=False)

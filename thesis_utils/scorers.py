@@ -49,7 +49,7 @@ def sign(score):
     """+1 if a large value of the named score means in-distribution at the final layer, -1 if a small one does.
 
     A confident prediction has a high MSP, a low MiSP and a low ASP. `fixed_direction` takes the same signs at all
-    layers. All other scores (Mahalanobis) are confidences: +1.
+    layers. All other scores (energy, largest logit, Mahalanobis) are confidences: +1.
     """
     return -1 if score.endswith(("misp", "asp")) else 1
 
@@ -64,11 +64,11 @@ def energy(logits, temperature=1.0):
     return temperature * (logits / temperature).logsumexp(1)
 
 
-def perturb(objective, images, epsilon, std=None):
-    """A step of `epsilon` down the sign of the gradient of `objective(images)`, a scalar: (N, C, H, W), detached.
+def ascent(objective, images, std=None):
+    """Sign of the gradient of `objective(images)`, a scalar, at images (N, C, H, W): same shape, detached.
 
-    The input preprocessing of ODIN and Mahalanobis. With the normalisation's channel deviations `std` (C,) the sign
-    is divided by them, so that `epsilon` is a share of the pixel range, as in the code of ODIN's authors.
+    With the normalisation's channel deviations `std` (C,) the sign is divided by them, so that a step along it is a
+    share of the pixel range, as in the code of ODIN's authors.
     """
     with torch.enable_grad():
         images = images.detach().requires_grad_()
@@ -76,20 +76,30 @@ def perturb(objective, images, epsilon, std=None):
     step = gradient.sign()
     if std is not None:
         step = step / torch.as_tensor(std, dtype=step.dtype, device=step.device)[:, None, None]
-    return (images - epsilon * step).detach()
+    return step
+
+
+def odin_loss(model, temperature):
+    """Images (N, C, H, W) -> sum of -log softmax(f(x) / T) of the predicted classes: what ODIN's step lowers."""
+
+    def loss(images):
+        logits = model(images) / temperature
+        return F.cross_entropy(logits, logits.argmax(1), reduction="sum")
+
+    return loss
 
 
 def odin(model, images, temperature=1000.0, epsilon=0.0014, std=None):
     """ODIN (Liang et al. 2018): log max_k softmax(f(x') / T) of the perturbed input x': (N, C, H, W) -> (N,).
 
     x' = x - epsilon sign(grad_x -log S_y(x; T)) with y the predicted class: a step that raises the confidence.
-    `images` are normalised; `std` as in `perturb`. One backward and two forward passes. A confidence.
+    `images` are normalised; `std` as in `ascent`. One backward and two forward passes. A confidence.
     """
-
-    def loss(x):
-        logits = model(x) / temperature
-        return F.cross_entropy(logits, logits.argmax(1), reduction="sum")
-
-    perturbed = perturb(loss, images, epsilon, std)
+    perturbed = images - epsilon * ascent(odin_loss(model, temperature), images, std)
     with torch.no_grad():
-        return msp(model(perturbed) / temperature)
+        return tempered(model(perturbed), temperature)
+
+
+def tempered(logits, temperature):
+    """MSP at a temperature, by way of float64: at T = 1000 all probabilities are close to 1/K."""
+    return msp(logits.double() / temperature).to(logits.dtype)

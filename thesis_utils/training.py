@@ -7,7 +7,9 @@ writing `folder/training.pt`; an interrupted training goes on from there and, on
 same history as an uninterrupted one.
 
 One recipe: AdamW, one cycle, gradient norm clipped to 1 (`runs.RECIPES` has what softmax needs besides); a
-`progressive` one sees small images first (Howard 2018), which costs two thirds of the time.
+`progressive` one sees small images first (Howard 2018), which costs two thirds of the time. Fine-tuning is the same
+loop from a trained network on: each batch is joined by twice as many outliers, at a tenth of the learning rate, for
+a sixth of the epochs.
 """
 
 import time
@@ -20,7 +22,7 @@ from tqdm import tqdm
 from thesis_utils import data
 from thesis_utils.errors import Diverged, InputError
 from thesis_utils.files import replace
-from thesis_utils.losses import entropy_loss
+from thesis_utils.losses import FINE_TUNING, entropy_loss
 from thesis_utils.models import resnet34
 
 CHECK_EVERY = 20  # steps between two looks at the loss: looking waits for the device
@@ -52,11 +54,12 @@ def resized(images, progress):
     return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
-def train(config, folder, device=None):
+def train(config, folder, device=None, trained=None):
     """Trains the network of `config`, or goes on from `folder/training.pt`.
 
-    Returns (model, normalisation, history, wall seconds). The history has one row an epoch: the means over its
-    steps of cross-entropy (nats), entropy loss (nats, before lambda) and accuracy, and the calibration accuracy.
+    To fine-tune, `trained` is the network's state to start from. Returns (model, normalisation, history, wall
+    seconds). The history has one row an epoch: the means over its steps of cross-entropy (nats), entropy loss (nats,
+    before lambda) and accuracy, and the calibration accuracy.
     Raises Diverged at a loss or gradient that is not finite, naming the step; the last good checkpoint stays.
     """
     device = torch.device(device) if device else best_device()
@@ -69,11 +72,14 @@ def train(config, folder, device=None):
     torch.manual_seed(config.seed)
     model = resnet34(len(images.classes), config.width, config.activation)
     model = model.to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    epochs, learning_rate, outlier_loss = config.epochs, config.learning_rate, FINE_TUNING.get(config.fine_tuning)
+    if outlier_loss:
+        model.load_state_dict(trained)
+        outliers = data.load(config.outliers, "train").pixels.to(device)
+        epochs, learning_rate = max(epochs // 6, 1), learning_rate / 10
+    optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=config.weight_decay, fused=True)
     steps = len(images) // config.batch_size
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, config.epochs * steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * steps)
 
     path = folder / "training.pt"
     history, seconds = [], 0.0
@@ -86,27 +92,33 @@ def train(config, folder, device=None):
     folder.mkdir(parents=True, exist_ok=True)
 
     pixels, labels = images.pixels.to(device), images.labels.to(device)
-    for epoch in range(len(history) + 1, config.epochs + 1):
+    for epoch in range(len(history) + 1, epochs + 1):
         started = time.perf_counter()
         generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
         order = torch.randperm(len(images), generator=generator).to(device)
         model.train()
         sums = torch.zeros(3, device=device)  # cross-entropy, entropy, hits
         first_bad = torch.tensor(steps, device=device)
-        bar = tqdm(
-            order.split(config.batch_size)[:steps], f"{config.name} epoch {epoch}/{config.epochs}", mininterval=2
-        )
+        bar = tqdm(order.split(config.batch_size)[:steps], f"{config.name} epoch {epoch}/{epochs}", mininterval=2)
         for step, batch in enumerate(bar):
-            inputs = normalise(data.augment(pixels[batch], generator, config.flip))
-            if config.progressive:
-                inputs = resized(inputs, ((epoch - 1) * steps + step) / (config.epochs * steps))
+            count, seen = len(batch), pixels[batch]
+            if outlier_loss:
+                drawn = torch.randint(len(outliers), (2 * count,), generator=generator).to(device)
+                seen = torch.cat([seen, outliers[drawn]])
+            inputs = normalise(data.augment(seen, generator, config.flip))
+            if config.progressive and not outlier_loss:
+                inputs = resized(inputs, ((epoch - 1) * steps + step) / (epochs * steps))
             with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
                 logits, layers = model.forward_layers(inputs)
-            cross_entropy = loss = F.cross_entropy(logits.float(), labels[batch])
+            logits, outlier_logits = logits.float().tensor_split([count])
+            cross_entropy = loss = F.cross_entropy(logits, labels[batch])
             entropy = torch.zeros((), device=device)
             if config.entropy_factor:
-                entropy = entropy_loss(list(model.log_probs(layers).values()), config.entropy_reduction)
+                maps = [z[:count] for z in model.log_probs(layers).values()]
+                entropy = entropy_loss(maps, config.entropy_reduction)
                 loss = cross_entropy + config.entropy_factor * entropy
+            if outlier_loss:
+                loss = loss + outlier_loss(logits, outlier_logits)
             optimizer.zero_grad()
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)

@@ -1,0 +1,164 @@
+"""The tuned methods, ODIN and the Mahalanobis ensemble: each is worth what it may look at when it is tuned.
+
+    compare(scorer, images, calibration, {"svhn": ..., "cifar100": ...}, held_out)      # one row a result
+
+Both preprocess the input, a step along the sign of a gradient whose size epsilon has to be chosen; the ensemble
+also learns the weights of its five blocks. They choose by telling calibration images, which stand for the
+in-distribution, from others, and the protocols differ in these others:
+
+    oracle      images of the tested out-distribution (not those it is tested on), as the methods' authors did
+    held_out    images of one other out-distribution
+    none        no out-of-distribution image at all: the calibration images after an FGSM step
+
+Like their authors we take the epsilon with the lowest FPR at 95 % TPR; of equals the smallest.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from thesis_utils import data, metrics
+from thesis_utils.mahalanobis import Ensemble, fgsm
+from thesis_utils.models import MAHALANOBIS_BLOCKS
+from thesis_utils.scorers import ascent, odin_loss, tempered
+
+PROTOCOLS = ("oracle", "held_out", "none")
+TEMPERATURE = 1000.0
+ODIN_EPSILONS = tuple(round(0.0002 * k, 4) for k in range(21))  # Liang et al. (2018): 21 from 0 to 0.004
+MAHALANOBIS_EPSILONS = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.005, 0.01)  # the code of Lee et al. (2018)
+BATCH = 250
+ALL = (1000, 10**9)  # of each set, to tune on and to test on; the authors tune on 1,000
+IMAGES = {"demo": (100, 200), "compact": (500, 1000)}  # where a CPU has to be enough
+
+
+def odin(scorer, inputs, epsilons):
+    """ODIN's confidence of normalised inputs (N, C, H, W) at each epsilon: (N, E). One gradient serves them all."""
+    step = ascent(odin_loss(scorer.model, TEMPERATURE), inputs, scorer.normalise.std)
+    with torch.inference_mode():
+        return torch.stack([tempered(scorer.model(inputs - e * step), TEMPERATURE) for e in epsilons], 1)
+
+
+def blocks(scorer, inputs, epsilons):
+    """Mahalanobis scores of the five blocks at each epsilon: (N, E, 5).
+
+    Each block has its own step, up the gradient of its own score, and the network runs no further than to it.
+    """
+
+    def confidence(name, images):
+        output = next(x for layer, x in scorer.model.outputs(images) if layer == name)
+        return scorer.gaussians[name].score(output.mean((2, 3)))
+
+    columns = []
+    for name in MAHALANOBIS_BLOCKS:
+        step = ascent(lambda images, name=name: confidence(name, images).sum(), inputs, scorer.normalise.std)
+        with torch.inference_mode():
+            columns.append(torch.stack([confidence(name, inputs + e * step) for e in epsilons], 1))
+    return torch.stack(columns, 2)
+
+
+METHODS = {"odin": (odin, ODIN_EPSILONS), "mahalanobis": (blocks, MAHALANOBIS_EPSILONS)}
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a protocol has chosen: an epsilon and, for Mahalanobis, the ensemble fitted at it."""
+
+    epsilon: float
+    ensemble: Ensemble | None = None
+
+    def confidence(self, scores):
+        """(N,) from `odin`'s or `blocks`' scores at this epsilon."""
+        return (self.ensemble.score(scores) if self.ensemble else scores).numpy()
+
+
+def tune(known, unknown, epsilons):
+    """The best of `epsilons`, from scores (N, E) or (N, E, 5) of calibration images and of the others.
+
+    An ensemble is fitted on every second image and its epsilon chosen on the rest, as by Lee et al.
+    """
+    candidates = []
+    for k, epsilon in enumerate(epsilons):
+        pair = known[:, k], unknown[:, k]
+        chosen = Tuned(epsilon)
+        if known.ndim == 3:
+            chosen = Tuned(epsilon, Ensemble().fit(*(scores[::2] for scores in pair)))
+            pair = [scores[1::2] for scores in pair]
+        candidates.append((metrics.fpr_at_tpr(*(chosen.confidence(scores) for scores in pair)), k, chosen))
+    return min(candidates, key=lambda candidate: candidate[:2])[2]
+
+
+def shuffled(images):
+    """The images in a fixed random order: a data set may be sorted by class."""
+    return images.subset(torch.randperm(len(images), generator=torch.Generator().manual_seed(0)))
+
+
+class Comparison:
+    """Scores of one network's sets, computed once for all protocols: `score(method, part, epsilons)`."""
+
+    def __init__(self, scorer, images, calibration, oods, tuning, tested):
+        self.scorer, self.kept, self.parts = scorer, {}, {}
+        self.parts["known"] = shuffled(images).subset(slice(tested))
+        self.parts["calibration"] = shuffled(calibration).subset(slice(tuning))
+        for name, unknown in oods.items():
+            unknown, count = shuffled(unknown), min(tuning, len(unknown) // 2)
+            self.parts[f"tune {name}"] = unknown.subset(slice(count))
+            self.parts[f"test {name}"] = unknown.subset(slice(count, count + tested))
+
+    def inputs(self, part):
+        """Normalised batches; the part "adversarial" is the calibration images after an FGSM step."""
+        scorer, adversarial = self.scorer, part == "adversarial"
+        images = self.parts["calibration" if adversarial else part]
+        for pixels, labels in data.batches(images, BATCH, scorer.device):
+            if adversarial:
+                yield fgsm(scorer.model, pixels, labels, scorer.normalise)
+            else:
+                yield scorer.normalise(pixels)
+
+    def scores(self, method, part, epsilons):
+        """Scores (N, E) or (N, E, 5) on the CPU."""
+        function, missing = METHODS[method][0], [e for e in epsilons if (method, part, e) not in self.kept]
+        if missing:
+            found = torch.cat([function(self.scorer, inputs, missing).cpu() for inputs in self.inputs(part)])
+            self.kept |= {(method, part, e): found[:, k] for k, e in enumerate(missing)}
+        return torch.stack([self.kept[method, part, e] for e in epsilons], 1)
+
+    def rows(self, ood, held_out):
+        """All results for one out-distribution: see `compare`."""
+        others = {"oracle": f"tune {ood}", "held_out": f"tune {held_out}", "none": "adversarial"}
+        for method, (_, epsilons) in METHODS.items():
+            known = self.scores(method, "calibration", epsilons)
+            for protocol, other in others.items():
+                unknown = self.scores(method, other, epsilons)
+                for preprocessing in (False, True):
+                    chosen = tune(known, unknown, epsilons if preprocessing else (0.0,))
+                    pair = (self.scores(method, part, (chosen.epsilon,))[:, 0] for part in ("known", f"test {ood}"))
+                    yield {
+                        "method": method, "protocol": protocol, "preprocessing": preprocessing,
+                        "tuned_on": {"oracle": ood, "held_out": held_out, "none": "FGSM"}[protocol],
+                        "epsilon": chosen.epsilon, **metrics.summary(*map(chosen.confidence, pair)),
+                        "n_id": len(self.parts["known"]), "n_ood": len(self.parts[f"test {ood}"]),
+                        "n_tuning": len(self.parts["calibration"]),
+                    }  # fmt: skip
+        known, unknown = (self.scores("odin", part, ODIN_EPSILONS) for part in ("calibration", f"tune {ood}"))
+        for k, epsilon in enumerate(ODIN_EPSILONS):
+            yield {
+                "method": "odin", "protocol": "grid", "preprocessing": True, "tuned_on": ood, "epsilon": epsilon,
+                **metrics.summary(known[:, k].numpy(), unknown[:, k].numpy()),
+                "n_id": len(known), "n_ood": len(unknown), "n_tuning": 0,
+            }  # fmt: skip
+
+
+def compare(scorer, images, calibration, oods, held_out, tuning=ALL[0], tested=ALL[1]):
+    """Yields (out-distribution, DataFrame): one row a method, protocol and with or without preprocessing.
+
+    `images` are in-distribution test images, `calibration` in-distribution images that were never trained on,
+    `oods` {name: Images}; `held_out` names those to test on, each with the one that the protocol `held_out` tunes on.
+    `tuning` and `tested` are numbers of images of each set; a set too small for both gives half of it to tuning. The
+    rows of the protocol "grid" are ODIN's metrics at each epsilon on the tuning images: the curve that was looked at.
+    """
+    comparison = Comparison(scorer, images, calibration, oods, tuning, tested)
+    for ood in (bar := tqdm(held_out, "baselines")):
+        bar.set_postfix_str(ood)
+        yield ood, pd.DataFrame(comparison.rows(ood, held_out[ood])).assign(ood=ood)
