@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from thesis_utils.errors import InputError
-from thesis_utils.losses import entropy, entropy_loss
+from thesis_utils.losses import energy_margins, entropy, entropy_loss, outlier_exposure
 
 
 def test_entropy_of_known_distributions():
@@ -44,3 +44,13 @@ def test_bad_arguments():
         entropy_loss([torch.zeros(1, 1, 1, 1)], "avg")
     with pytest.raises(InputError, match="at least one map"):
         entropy_loss([])
+
+
+def test_fine_tuning_losses_by_hand():
+    certain, uniform = torch.tensor([[30.0, 0.0]]), torch.zeros(3, 2)
+    assert outlier_exposure(certain, uniform).item() == pytest.approx(0.5 * math.log(2))  # its least value
+    assert outlier_exposure(uniform, certain).item() == pytest.approx(0.5 * 15, rel=1e-6)
+    # energies: -30 within the margin -23; -log 2 is 4.3069 above -5, hence no outlier's hinge; 22.3069 above -23
+    assert energy_margins(certain, uniform).item() == 0
+    worst = 0.1 * ((23 - math.log(2)) ** 2 + 25**2)
+    assert energy_margins(uniform, certain).item() == pytest.approx(worst)

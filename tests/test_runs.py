@@ -84,6 +84,13 @@ def test_seeds_make_the_training(tmp_path):
     assert first.equals(second) and not first.equals(other)
 
 
+def test_progressive_images_grow_in_thirds():
+    images = torch.randn(2, 3, 32, 32)
+    sizes = [training.resized(images, step / 9).shape[-1] for step in range(9)]
+    assert sizes == [16] * 3 + [24] * 3 + [32] * 3
+    torch.testing.assert_close(training.resized(torch.ones(1, 3, 32, 32), 0.0), torch.ones(1, 3, 16, 16))
+
+
 def test_one_class_cannot_be_trained_on(tmp_path):
     with pytest.raises(InputError, match="noise has images of one class only"):
         training.train(runs.configure("demo", dataset="noise"), tmp_path)
@@ -130,6 +137,8 @@ def test_a_restored_scorer_gives_the_same_scores(tiny):
     (dict(activation="gelu"), "activation must be one of relu, softmax, log_softmax"),
     (dict(learning_rate=0.0), "learning_rate must be a number above 0"),
     (dict(lamda=0.1), "unknown configuration key 'lamda'; there are activation, .*entropy_factor"),
+    (dict(fine_tuning="magic"), "fine_tuning must be one of none, outlier_exposure, energy"),
+    (dict(outliers="svhn"), "fine_tuning and outliers go together"),
     (dict(profile="huge"), "choose from demo, compact, thesis"),
 ])  # fmt: skip
 def test_a_configuration_that_makes_no_sense(overrides, message):
@@ -174,6 +183,13 @@ def test_the_shell_trains_scores_and_says_what_is_wrong(tmp_path, shell):
     assert len(table) == 3 * 3 * len(evaluation.COLUMNS) and table.notna().all(axis=None)
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["data"]["noise"]["images"] == 2000 and len(provenance["data"]["noise"]["sha256"]) == 64
+    tuned = shell([*python, "train", *common, "--fine-tuning", "energy"], **here)
+    assert "demo-digits_0_4-log_softmax-el0-energy-seed0-" in tuned.stdout
+    (other,) = tmp_path.glob("demo-*-energy-*")
+    provenance = json.loads((other / "provenance.json").read_text())
+    assert provenance["base"] == folder.name and provenance["data"]["photo_patches train"]["images"] == 600
+    before, after = (torch.load(path / "checkpoint.pt")["model"]["fc.weight"] for path in (folder, other))
+    assert 0 < (after - before).abs().max() < 0.1  # it went on from the trained network, at a small learning rate
     wrong = shell([*python, "score", *common, "--ood", "svnh"], check=False, **here)
     assert wrong.returncode == 1 and wrong.stderr.strip().splitlines()[-1].startswith(
         "error: unknown data set 'svnh'; there are"
@@ -189,7 +205,8 @@ def test_every_recorded_run_is_whole_and_small():
     for folder in folders:
         run = runs.Run(folder)
         assert folder.name == run.config.name
-        assert len(run.history) == run.config.epochs and run.provenance["data"]
+        epochs = run.config.epochs if run.config.fine_tuning == "none" else max(run.config.epochs // 6, 1)
+        assert len(run.history) == epochs and run.provenance["data"]
         assert {run.config.dataset, "calibration"} < set(run.scored())
         for name in run.out_distributions():
             assert run.provenance["data"][name]["images"] == len(run.scores(name))

@@ -34,6 +34,9 @@ def parser():
     score.add_argument(
         "--ood", nargs="+", metavar="NAME", help="data sets by name, or folders of images; default: all that can be had"
     )
+    score.add_argument(
+        "--baselines", action="store_true", help="also ODIN and the Mahalanobis ensemble under three protocols"
+    )
     record = commands.add_parser("record", parents=[shared], help="copy a scored run from runs/ into results/")
     record.add_argument("--weights", action="store_true", help="record the weights, and all score columns, too")
     return top
@@ -59,6 +62,7 @@ def score(run, names):
 def main(arguments=None):
     options = vars(parser().parse_args(arguments))
     command, ood, weights = options.pop("command"), options.pop("ood", None), options.pop("weights", False)
+    baselines = options.pop("baselines", False)
     try:
         config = runs.configure(**options)
         if command == "train":
@@ -70,6 +74,8 @@ def main(arguments=None):
             raise InputError(f"no run {config.name} yet; train it: {runs.command(config)}")
         if command == "score":
             score(run, ood)
+            if baselines:
+                run.baselines(*(ood or ()))
         elif run.recorded:
             raise InputError(f"{config.name} is not in runs/, only recorded already; nothing to do")
         else:

@@ -30,7 +30,7 @@ ODIN_EPSILONS = tuple(round(0.0002 * k, 4) for k in range(21))  # Liang et al. (
 MAHALANOBIS_EPSILONS = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.005, 0.01)  # the code of Lee et al. (2018)
 BATCH = 250
 ALL = (1000, 10**9)  # of each set, to tune on and to test on; the authors tune on 1,000
-IMAGES = {"demo": (100, 200), "compact": (500, 1000)}  # where a CPU has to be enough
+IMAGES = {"demo": (60, 100), "compact": (500, 1000)}  # where a CPU has to be enough
 
 
 def odin(scorer, inputs, epsilons):
@@ -129,18 +129,22 @@ class Comparison:
         others = {"oracle": f"tune {ood}", "held_out": f"tune {held_out}", "none": "adversarial"}
         for method, (_, epsilons) in METHODS.items():
             known = self.scores(method, "calibration", epsilons)
-            for protocol, other in others.items():
-                unknown = self.scores(method, other, epsilons)
-                for preprocessing in (False, True):
-                    chosen = tune(known, unknown, epsilons if preprocessing else (0.0,))
-                    pair = (self.scores(method, part, (chosen.epsilon,))[:, 0] for part in ("known", f"test {ood}"))
-                    yield {
-                        "method": method, "protocol": protocol, "preprocessing": preprocessing,
-                        "tuned_on": {"oracle": ood, "held_out": held_out, "none": "FGSM"}[protocol],
-                        "epsilon": chosen.epsilon, **metrics.summary(*map(chosen.confidence, pair)),
-                        "n_id": len(self.parts["known"]), "n_ood": len(self.parts[f"test {ood}"]),
-                        "n_tuning": len(self.parts["calibration"]),
-                    }  # fmt: skip
+            unknown = {protocol: self.scores(method, other, epsilons) for protocol, other in others.items()}
+            chosen = {
+                (protocol, preprocessing): tune(known, scores, epsilons if preprocessing else epsilons[:1])
+                for protocol, scores in unknown.items()
+                for preprocessing in (False, True)
+            }
+            needed = sorted({one.epsilon for one in chosen.values()})
+            parts = [self.scores(method, part, needed) for part in ("known", f"test {ood}")]
+            for (protocol, preprocessing), one in chosen.items():
+                pair = (one.confidence(scores[:, needed.index(one.epsilon)]) for scores in parts)
+                yield {
+                    "method": method, "protocol": protocol, "preprocessing": preprocessing,
+                    "tuned_on": {"oracle": ood, "held_out": held_out, "none": "FGSM"}[protocol],
+                    "epsilon": one.epsilon, **metrics.summary(*pair), "n_id": len(parts[0]), "n_ood": len(parts[1]),
+                    "n_tuning": len(known),
+                }  # fmt: skip
         known, unknown = (self.scores("odin", part, ODIN_EPSILONS) for part in ("calibration", f"tune {ood}"))
         for k, epsilon in enumerate(ODIN_EPSILONS):
             yield {

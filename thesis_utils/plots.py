@@ -178,6 +178,50 @@ def histograms(run, oods, score="layer1.2/min_of_misp"):
     return figure
 
 
+def not_recorded():
+    """An empty figure that says why it is empty."""
+    figure = plt.figure(figsize=(4, 0.5))
+    figure.text(0.5, 0.5, tables.MISSING, ha="center", va="center")
+    return figure
+
+
+def protocols(run, oods):
+    """The Mahalanobis ensemble's AUROC by what it was tuned on, without and with input preprocessing."""
+    if not (run and run.can_compare):
+        return not_recorded()
+    figure, axes = grown(1, len(oods), width=9.5, height=2.6, sharey=True)
+    names = {"oracle": "tested set", "held_out": "another set", "none": "no other set"}
+    everything = run.baselines(*oods).query("method == 'mahalanobis'")
+    for axis, ood in zip(axes[0], oods):
+        table = everything[everything.ood.eq(ood)]
+        for shift, (preprocessing, rows) in zip((-0.12, 0.12), table.groupby("preprocessing")):
+            rows = 100 * rows.set_index("protocol").loc[list(names), ["auroc", "auroc_low", "auroc_high"]]
+            errors = abs(rows[["auroc_low", "auroc_high"]].sub(rows.auroc, axis=0).T)
+            axis.errorbar(np.arange(3) + shift, rows.auroc, errors, fmt="o", ms=4, capsize=2,
+                          color=VERMILION if preprocessing else BLUE,
+                          label=f"{'with' if preprocessing else 'without'} preprocessing")  # fmt: skip
+        axis.set_xticks(range(3), names.values(), rotation=30, ha="right")
+        axis.set(title=short(ood), xlim=(-0.5, 2.5))
+    axes[0, 0].set_ylabel("AUROC, %")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=2, fontsize="small", loc="outside upper center")
+    return figure
+
+
+def odin_epsilons(run, oods):
+    """ODIN's AUROC and FPR95 on the tuning images at each epsilon: the curves among whose points it chooses."""
+    if not (run and run.can_compare):
+        return not_recorded()
+    figure, axes = grown(1, 2, height=2.8)
+    for ood, table in run.baselines(*oods).query("protocol == 'grid'").groupby("ood", sort=False):
+        for axis, metric in zip(axes[0], ("auroc", "fpr95")):
+            axis.plot(table.epsilon, 100 * table[metric], marker=".", color=colour(ood), label=short(ood),
+                      ls="--" if ood == "places9_fix" else "-")  # fmt: skip
+    for axis, title in zip(axes[0], ("AUROC, tuning images", "FPR95, tuning images")):
+        axis.set(title=title, xlabel="ε, share of the pixel range", ylabel="%")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside right center")
+    return figure
+
+
 def mixtures(ours, theirs=None):
     """Slide 34: AUROC (percent) of mixtures by layer. `ours`: DataFrame, rows layers, columns share of the far set."""
     figure, axes = grown(1, height=3.8)

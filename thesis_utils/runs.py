@@ -178,6 +178,11 @@ class Run:
         """Whether `scores(name)` needs no training: the scores are there, or the weights."""
         return self.has_weights or name in self.scored()
 
+    @property
+    def can_compare(self):
+        """Whether `baselines()` needs no training: the results are there or, in a run of your own, the weights."""
+        return (self.folder / "baselines.csv").exists() or self.has_weights and not self.recorded
+
     def scored(self):
         """Names of the data sets whose per-image scores are in the folder."""
         return sorted(path.stem for path in (self.folder / "scores").glob("*.parquet"))

@@ -6,9 +6,10 @@ Each function returns a DataFrame of text, ready for `show`. A run that is not t
 
 import pandas as pd
 
-from thesis_utils import metrics, runs, thesis
+from thesis_utils import data, metrics, runs, thesis
 from thesis_utils.models import LAYERS
 from thesis_utils.scorers import sign
+from thesis_utils.training import GROWING
 
 GRID = (("relu", 0.0), ("log_softmax", 0.0), ("log_softmax", 0.01))
 ACCURACY_GRID = (("relu", 0.0), ("softmax", 0.0), *(("log_softmax", f) for f in (0.0, 1e-3, 5e-3, 1e-2, 5e-2, 1e-1)))
@@ -175,11 +176,110 @@ def best(profile=None, dataset=None, oods=None):
     return _frame(rows).replace(" layer", "\nlayer", regex=True)
 
 
+LOGIT_METHODS = ("fc/msp", "fc/misp", "fc/asp", "fc/max_logit", "fc/energy")
+PROTOCOLS = {"oracle": "tuned on the tested set", "held_out": "tuned on another set", "none": "tuned on no other set"}
+AS_IN_THE_PAPERS = {  # the rows that are made as the numbers of the literature were
+    "MSP": "msp", "energy": "energy", "ODIN, tuned on the tested set": "odin",
+    "Mahalanobis ensemble with preprocessing, tuned on the tested set": "mahalanobis",
+    "Outlier Exposure (MSP)": "outlier_exposure", "energy fine-tuning (energy)": "energy_fine_tuning",
+}  # fmt: skip
+FINE_TUNED = {"outlier_exposure": ("Outlier Exposure", "fc/msp"), "energy": ("energy fine-tuning", "fc/energy")}
+PAPERS = {"svhn": "svhn", "lsun": "lsun_resize"}  # the literature's name of a set of ours
+
+
+def fine_tuned(run):
+    """{method: run} of the networks fine-tuned from `run` with the usual outliers; None where there is none."""
+    values = {key: value for key, value in vars(run.config).items() if key not in ("fine_tuning", "outliers")}
+    return {method: runs.find(runs.configure(**values, fine_tuning=method)) for method in FINE_TUNED}
+
+
+def baselines(run, oods=None):
+    """Every method on one network: AUROC with its interval, FPR95 below; ResNet-34's numbers in the literature beside.
+
+    Untuned scores and fine-tuned networks: all test images, one direction for all. "Best layer" is an oracle in layer
+    and direction. Tuned methods: the fewer images of `baselines.csv`, none of which was tuned on.
+    """
+    if run is None:
+        return pd.DataFrame({"": [MISSING]})
+    oods, rows = oods or run.out_distributions(), {}
+    if run.can_compare:
+        run.baselines(*oods)  # at once: they share the images to tune on
+    for ood in oods:
+        table = run.metrics(ood)
+        fixed = table[table.reading.eq("fixed_direction")].set_index("score")
+        column = {score_label(score): summarised(fixed.loc[score]) for score in LOGIT_METHODS}
+        for name in ("mahalanobis", "min_of_misp"):
+            layers = table[table.score.isin([f"{layer}/{name}" for layer in LAYERS])]
+            top = layers.loc[layers.auroc.idxmax()]
+            column[f"{score_label(name)}, best layer (oracle)"] = f"{summarised(top)}\n{top.score.split('/')[0]}"
+        column |= tuned(run, ood)
+        for method, other in fine_tuned(run).items():
+            name, score = FINE_TUNED[method]
+            found = pick(other, ood, score, "fixed_direction")
+            column[f"{name} ({score_label(score)})"] = absent(other) if found is None else summarised(found)
+        rows[ood, "ours"] = column
+        if ood in PAPERS:
+            quoted = thesis.LITERATURE[
+                thesis.LITERATURE.network.eq("ResNet-34") & thesis.LITERATURE.ood.eq(PAPERS[ood])
+            ]
+            values = quoted.set_index("method").value
+            rows[ood, "papers"] = {
+                name: values[AS_IN_THE_PAPERS[name]] if AS_IN_THE_PAPERS.get(name) in values else NONE
+                for name in column
+            }
+    return pd.DataFrame(rows)
+
+
+def summarised(row):
+    """AUROC with its interval, then FPR95, in percent."""
+    return f"{interval(row.auroc, row.auroc_low, row.auroc_high)}\nFPR95 {100 * row.fpr95:.1f}"
+
+
+def tuned(run, ood):
+    """{method and protocol: cell} of ODIN and the ensemble, with the epsilon that was chosen."""
+    if not run.can_compare:
+        return {"ODIN and Mahalanobis ensemble": MISSING}
+    found = run.baselines(ood).set_index(["method", "preprocessing", "protocol"])
+    cells = {}
+    for method, preprocessing, name in (
+        ("odin", True, "ODIN"),
+        ("mahalanobis", False, "Mahalanobis ensemble"),
+        ("mahalanobis", True, "Mahalanobis ensemble with preprocessing"),
+    ):
+        for protocol, words in PROTOCOLS.items():
+            row = found.loc[method, preprocessing, protocol].squeeze()
+            chosen = f"\nε = {row.epsilon:g}" if preprocessing else ""
+            cells[f"{name}, {words}"] = summarised(row) + chosen
+    return cells
+
+
+def fine_tuning(models):
+    """Test accuracy in percent of networks ({(activation, lambda): run}) before and after fine-tuning on outliers."""
+    rows = {}
+    for cell, run in models.items():
+        after = fine_tuned(run) if run else dict.fromkeys(FINE_TUNED)
+        accuracies = {"before": run} | {FINE_TUNED[method][0]: other for method, other in after.items()}
+        rows[model_label(*cell)] = {
+            name: f"{100 * found.accuracy():.2f}" if found else MISSING for name, found in accuracies.items()
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("network")
+
+
+def literature():
+    """Slide 13: AUROC in percent that the thesis quotes from the literature, in-distribution CIFAR-10."""
+    table = thesis.LITERATURE.assign(cell=thesis.LITERATURE.value + thesis.LITERATURE.note)
+    wide = table.pivot(index=["network", "ood", "source"], columns="method", values="cell").fillna(NONE)
+    names = {"msp": "MSP", "odin": "ODIN", "mahalanobis": "Mahalanobis", "energy": "energy",
+             "outlier_exposure": "Outlier Exposure", "energy_fine_tuning": "energy fine-tuning"}  # fmt: skip
+    return wide[list(names)].rename(columns=names).rename_axis(columns=None)
+
+
 def score_label(name):
     """`min_of_misp` or `layer1.2/min_of_misp` as the slides write it: min of MiSP, min of MiSP layer1.2."""
     *layer, score = name.split("/")
     names = {"msp": "MSP", "misp": "MiSP", "asp": "ASP", "mahalanobis": "Mahalanobis"}
-    return " ".join([*(names.get(word, word) for word in score.split("_")), *layer])
+    place = [name for name in layer if name != "fc"]
+    return " ".join([*(names.get(word, word) for word in score.split("_")), *place])
 
 
 def per_layer(run, ood, score, reading="best_direction"):
@@ -261,7 +361,7 @@ def recorded():
     for run in (runs.opened(path.parent) for path in paths):
         config, origin = run.config, run.provenance
         rows[config.name] = {
-            "epochs": config.epochs,
+            "epochs": len(run.history),
             "accuracy": f"{100 * run.accuracy():.2f}" if config.dataset in run.scored() else NONE,
             "trained for": f"{origin['wall_seconds'] / 60:.0f} min",
             "on": f"{origin['device']}\ntorch {origin['versions']['torch']}",
@@ -302,6 +402,24 @@ def recipe():
             "accuracy, %": (100 * table.accuracy).map("{:.1f}".format),
         }
     ).set_index("network")
+
+
+def budget():
+    """The trainings of `experiments/budget.py`, one a row, or an empty table where they are not recorded."""
+    path = runs.RECORDED / "budget.csv"
+    if not path.exists():
+        return pd.DataFrame({"": [MISSING]})
+    table = pd.read_csv(path)
+    share = sum((size / data.SIZE) ** 2 for size in GROWING) / len(GROWING)
+    return pd.DataFrame(
+        {
+            "image size": table.progressive.map({True: " → ".join(map(str, GROWING)), False: str(data.SIZE)}),
+            "batch": table.batch_size,
+            "epochs": table.epochs,
+            "cost": (table.epochs * table.progressive.map({True: share, False: 1.0})).map("{:.1f}".format),
+            "accuracy, %": (100 * table.accuracy).map("{:.1f}".format),
+        }
+    ).set_index("image size")
 
 
 def _frame(rows):

@@ -1,6 +1,7 @@
 """The thesis' own numbers, so that they stand beside ours: typed from its slides, the plots' values read off.
 
-`thesis_tables.csv` has one line per number of the slides' tables (percent), `thesis_figures.json` the plots.
+`thesis_tables.csv` has one line per number of the slides' tables (percent), `literature.csv` those that they quote,
+`thesis_figures.json` the plots.
 """
 
 import json
@@ -10,6 +11,7 @@ import pandas as pd
 
 HERE = Path(__file__).parent
 TABLES = pd.read_csv(HERE / "thesis_tables.csv", keep_default_na=False)
+LITERATURE = pd.read_csv(HERE / "literature.csv", dtype=str, keep_default_na=False)  # slide 13
 FIGURES = json.loads((HERE / "thesis_figures.json").read_text())
 STANDS_FOR = {"places9_resize": "lsun"}  # where a plot of ours shows the thesis' LSUN beside another set, it says so
 
