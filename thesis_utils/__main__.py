@@ -1,15 +1,16 @@
-"""Train, score and record runs from a shell.
+"""Train, score and record runs from a shell, one by one or in a sweep.
 
 python -m thesis_utils train --profile compact --entropy-factor 0.01
 python -m thesis_utils score --profile compact --entropy-factor 0.01 --ood svhn cifar100
 python -m thesis_utils record --profile compact --entropy-factor 0.01 --weights
+python -m thesis_utils sweep --profile compact --list
 """
 
 import argparse
 import dataclasses
 import sys
 
-from thesis_utils import runs
+from thesis_utils import runs, sweep
 from thesis_utils.errors import Diverged, InputError
 
 
@@ -22,8 +23,9 @@ def boolean(text):
 def parser():
     top = argparse.ArgumentParser(prog="python -m thesis_utils", description=__doc__.splitlines()[0])
     commands = top.add_subparsers(dest="command", required=True)
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--profile", choices=runs.PROFILES, help="default: $THESIS_PROFILE, else compact")
+    profile = argparse.ArgumentParser(add_help=False)
+    profile.add_argument("--profile", choices=runs.PROFILES, help="default: $THESIS_PROFILE, else compact")
+    shared = argparse.ArgumentParser(add_help=False, parents=[profile])
     for field in dataclasses.fields(runs.Config)[1:]:
         kind = boolean if field.type is bool else field.type
         shared.add_argument(
@@ -39,6 +41,11 @@ def parser():
     )
     record = commands.add_parser("record", parents=[shared], help="copy a scored run from runs/ into results/")
     record.add_argument("--weights", action="store_true", help="record the weights, and all score columns, too")
+    all_runs = commands.add_parser("sweep", parents=[profile], help="train and score every run of the book")
+    how = all_runs.add_mutually_exclusive_group()
+    how.add_argument("--list", action="store_true", dest="listing", help="only say how far each run is")
+    how.add_argument("--jobs", type=int, default=1, metavar="N", help="how many at once on this machine; default: 1")
+    how.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="on the workers of this Dask scheduler instead")
     return top
 
 
@@ -59,11 +66,24 @@ def score(run, names):
     print(f"accuracy {run.accuracy():.4f}{kept}")
 
 
+def every(profile, listing, jobs, scheduler):
+    """All runs of a profile, or only how far each of them is."""
+    configs = sweep.grid(profile)
+    if listing:
+        for config in configs:
+            print(f"{config.name}: {sweep.status(config)}")
+    elif sweep.sweep(configs, jobs, scheduler):
+        sys.exit(1)
+
+
 def main(arguments=None):
     options = vars(parser().parse_args(arguments))
     command, ood, weights = options.pop("command"), options.pop("ood", None), options.pop("weights", False)
     baselines = options.pop("baselines", False)
     try:
+        if command == "sweep":
+            every(**options)
+            return
         config = runs.configure(**options)
         if command == "train":
             run = runs.find(config, [runs.OWN]) or runs.train_run(config)

@@ -388,10 +388,14 @@ def get(config):
     return find(config) or train_run(config)
 
 
+def unfinished(config):
+    """The folder of a training that is not finished yet."""
+    return OWN / f".{config.name}.partial"
+
+
 def train_run(config):
     """Trains a configuration into `runs/`, going on where an earlier training was interrupted."""
-    target = OWN / config.name
-    partial = OWN / f".{config.name}.partial"
+    target, partial = OWN / config.name, unfinished(config)
     partial.mkdir(parents=True, exist_ok=True)
     started = partial / "code"
     if not started.exists():
