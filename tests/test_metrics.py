@@ -86,6 +86,27 @@ def test_delong_variance_by_hand():
     assert metrics.delong_interval([2, 4], [1, 3]) == pytest.approx((0.75 - half, min(0.75 + half, 1)))
 
 
+def test_delong_difference_by_hand():
+    # placements of [2, 4] over [1, 3]: 1/2, 1 and 1, 1/2; of [4, 2] over [3, 1] turned round: 1, 1/2 and 1/2, 1
+    # their differences -1/2, 1/2 and 1/2, -1/2 have the mean 0 and the variance 1/2
+    half = 1.959964 * np.sqrt(1 / 2 / 2 + 1 / 2 / 2)
+    assert metrics.delong_difference(([2, 4], [1, 3]), ([4, 2], [3, 1])) == pytest.approx((0, -half, half))
+    assert metrics.delong_difference(([2, 4], [1, 3]), ([2, 4], [1, 3])) == (0, 0, 0)
+    with pytest.raises(InputError, match="the same images"):
+        metrics.delong_difference(([2, 4], [1, 3]), ([2, 4], [1, 3, 5]))
+
+
+def test_delong_difference_agrees_with_the_bootstrap_of_whole_images():
+    rng = np.random.default_rng(2)
+    known, unknown = rng.normal(1, 1, (300, 2)) + rng.normal(0, 1, (300, 1)), rng.normal(0, 1, (200, 2))
+    _, low, high = metrics.delong_difference((known[:, 0], unknown[:, 0]), (known[:, 1], unknown[:, 1]))
+    differences = []
+    for _ in range(3000):
+        k, u = known[rng.integers(300, size=300)], unknown[rng.integers(200, size=200)]
+        differences.append(metrics.auroc(k[:, 0], u[:, 0]) - metrics.auroc(k[:, 1], u[:, 1]))
+    assert [low, high] == pytest.approx(np.quantile(differences, [0.025, 0.975]), abs=0.006)
+
+
 @given(few_values, few_values, few_values, st.integers(1, 5), st.integers(1, 5))
 def test_auroc_and_fpr_of_a_mixture_are_the_means_of_its_parts(known, near, far, repeats_near, repeats_far):
     near, far = np.tile(near, repeats_near), np.tile(far, repeats_far)

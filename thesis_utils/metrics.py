@@ -57,11 +57,30 @@ def delong_interval(id_scores, ood_scores, level=0.95):
     return _interval(*placements(id_scores, ood_scores), level)
 
 
-def _interval(above, below, level=0.95):
+def _half_width(above, below, level):
     if min(len(above), len(below)) < 2:
         raise InputError("a DeLong interval needs at least two in-distribution and two out-of-distribution scores")
-    half = norm.ppf((1 + level) / 2) * np.sqrt(above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below))
+    return norm.ppf((1 + level) / 2) * np.sqrt(above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below))
+
+
+def _interval(above, below, level=0.95):
+    half = _half_width(above, below, level)
     return float(max(above.mean() - half, 0)), float(min(above.mean() + half, 1))
+
+
+def delong_difference(first, second, level=0.95):
+    """(difference, low, high) of the AUROCs of two scores on the same images: first minus second.
+
+    Each is a pair (id_scores, ood_scores), in the same order of images. The variance is that of `delong_interval`
+    taken of the differences of the two scores' placements, var(V10 - V10') / N + var(V01 - V01') / M, which is
+    s11 + s22 - 2 s12 of DeLong et al. (1988); an interval that contains 0 does not tell the two apart.
+    """
+    if any(len(a) != len(b) for a, b in zip(first, second)):
+        raise InputError("a paired comparison needs both scores of the same images")
+    (above, below), (other_above, other_below) = placements(*first), placements(*second)
+    above, below = above - other_above, below - other_below
+    half = _half_width(above, below, level)
+    return float(above.mean()), float(above.mean() - half), float(above.mean() + half)
 
 
 def fpr_at_tpr(id_scores, ood_scores, tpr=0.95):
