@@ -78,20 +78,22 @@ def out_distributions(dataset, models):
     return [*usual, *sorted(extra - set(usual))]
 
 
-def accuracy(profile=None, dataset=None):
-    """Test accuracy in percent, thesis beside ours (slides 6, 21 and 35), with a 95 % interval over the images.
+def accuracy_interval(run):
+    """(a, low, high) of a run's test accuracy a, with the binomial 95 % interval a +- 1.96 sqrt(a (1 - a) / N)."""
+    share, count = run.accuracy(), len(run.scores(run.config.dataset))
+    half = 1.96 * (share * (1 - share) / count) ** 0.5
+    return share, max(share - half, 0), min(share + half, 1)
 
-    The interval is the binomial one, a +- 1.96 sqrt(a (1 - a) / N).
-    """
+
+def accuracy(profile=None, dataset=None):
+    """Test accuracy in percent, thesis beside ours (slides 6, 21 and 35), with a 95 % interval over the images."""
     dataset = dataset or runs.configure(profile).dataset
     cells = [cell for cell in ACCURACY_GRID if dataset != "cifar100" or cell in GRID]
     rows = {}
     for (activation, factor), run in grid(profile, dataset, cells).items():
         ours = MISSING
         if run:
-            share, count = run.accuracy(), len(run.scores(dataset))
-            half = 1.96 * (share * (1 - share) / count) ** 0.5
-            ours = interval(share, share - half, min(share + half, 1))
+            ours = interval(*accuracy_interval(run))
         theirs = thesis_cell(dataset, activation, factor, "test", "accuracy")
         rows[model_label(activation, factor)] = {"thesis": theirs, "ours": ours}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("network")
@@ -156,9 +158,8 @@ def best(profile=None, dataset=None, oods=None):
                 table = run.metrics(ood)
                 fixed = table[table.reading.eq("fixed_direction")].set_index("score").auroc
                 name = max(finals, key=lambda name: fixed[finals[name][1]])
-                aggregated = table[table.score.str.match(r"layer.*_of_")]
-                oracle = aggregated.loc[aggregated[aggregated.reading.eq("best_direction")].auroc.idxmax()]
-                same = aggregated[aggregated.score.eq(oracle.score)].set_index("reading").auroc
+                oracle = best_aggregation(run, ood)
+                same = table[table.score.eq(oracle.score)].set_index("reading").auroc
                 ours = [
                     f"{100 * fixed[finals[name][1]]:.2f}\n({name})",
                     f"{100 * oracle.auroc:.2f}\n({score_label(oracle.score)})",
@@ -274,6 +275,13 @@ def literature():
     return wide[list(names)].rename(columns=names).rename_axis(columns=None)
 
 
+def best_aggregation(run, ood, scores="_of_"):
+    """The metrics row of the best aggregation, layer and direction (an oracle), of those that match `scores`."""
+    table = run.metrics(ood)
+    table = table[table.score.str.match(rf"layer.*{scores}") & table.reading.eq("best_direction")]
+    return table.loc[table.auroc.idxmax()]
+
+
 def score_label(name):
     """`min_of_misp` or `layer1.2/min_of_misp` as the slides write it: min of MiSP, min of MiSP layer1.2."""
     *layer, score = name.split("/")
@@ -347,9 +355,12 @@ def made_by(models):
     config = found[0].config
     images = len(found[0].scores(config.dataset))
     epochs = sorted({run.config.epochs for run in found})
+    datasets = list(dict.fromkeys(run.config.dataset for run in found))
+    seeds = len({run.config.seed for run in found})
     return (
         f"Profile {config.profile}: ResNet-34 of width {config.width}, {' or '.join(map(str, epochs))} epochs, "
-        f"one seed, trained on {config.dataset}; {images:,} in-distribution test images."
+        f"{'one seed' if seeds == 1 else f'up to {seeds} seeds'}, trained on {' or '.join(datasets)}; "
+        f"{images:,} in-distribution test images."
     )
 
 
