@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from thesis_utils import data, runs
+from thesis_utils.losses import entropy_loss
 from thesis_utils.models import resnet34
 from thesis_utils.training import accuracy
 
@@ -41,8 +42,10 @@ VARIANTS = (  # activation, optimizer, peak learning rate, clipped, features adj
 COLUMNS = ("activation", "optimizer", "learning_rate", "clipped", "adjusted", "largest_loss", "last_loss", "accuracy")
 
 
-def short_training(activation, optimizer, learning_rate, clipped, adjusted, images, held_out, normalise):
+def short_training(activation, optimizer, learning_rate, clipped, adjusted, factor=0.0, reduction="mean"):
     """Largest cross-entropy of all steps, mean of the last 20 (nats), and the accuracy on the calibration images."""
+    images, held_out = data.hold_out(data.load("cifar10", "train"))
+    normalise = data.Normalisation.of(images)
     torch.manual_seed(0)
     model = resnet34(10, WIDTH, activation).to(memory_format=torch.channels_last)
     if not adjusted:
@@ -58,31 +61,31 @@ def short_training(activation, optimizer, learning_rate, clipped, adjusted, imag
     for batch in tqdm(order.split(BATCH)[:STEPS], f"{activation} {optimizer} {learning_rate}", mininterval=5):
         inputs = normalise(data.augment(images.pixels[batch], generator))
         with torch.autocast("cpu", torch.bfloat16):
-            logits = model(inputs)
-        loss = F.cross_entropy(logits.float(), images.labels[batch])
+            logits, layers = model.forward_layers(inputs)
+        cross_entropy = loss = F.cross_entropy(logits.float(), images.labels[batch])
+        if factor:
+            loss = loss + factor * entropy_loss(list(model.log_probs(layers).values()), reduction)
         steps.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0 if clipped else math.inf)
         steps.step()
         schedule.step()
-        losses.append(loss.item())
+        losses.append(cross_entropy.item())
     return max(losses), sum(losses[-20:]) / 20, accuracy(model, held_out, normalise)
 
 
-def main():
-    images, held_out = data.hold_out(data.load("cifar10", "train"))
-    normalise = data.Normalisation.of(images)
-    path = runs.RECORDED / "recipe.csv"
-    done = len(pd.read_csv(path)) if path.exists() else 0  # an interrupted experiment goes on
+def record(name, columns, variants, measure):
+    """Appends one row a variant to results/NAME; an interrupted experiment goes on where it stopped."""
+    path = runs.RECORDED / name
+    done = len(pd.read_csv(path)) if path.exists() else 0
     with path.open("a", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         if not done:
-            rows.writerow(COLUMNS)
-        for variant in VARIANTS[done:]:
-            measured = short_training(*variant, images, held_out, normalise)
-            rows.writerow((*variant, *(f"{value:.4g}" for value in measured)))
+            rows.writerow(columns)
+        for variant in variants[done:]:
+            rows.writerow((*variant, *(f"{value:.4g}" for value in measure(*variant))))
             file.flush()
 
 
 if __name__ == "__main__":
-    main()
+    record("recipe.csv", COLUMNS, VARIANTS, short_training)

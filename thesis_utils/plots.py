@@ -7,8 +7,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
-from thesis_utils import tables, thesis
+from thesis_utils import runs, tables, thesis
 from thesis_utils.models import LAYERS
 from thesis_utils.scorers import AGGREGATIONS
 
@@ -56,6 +57,26 @@ def learning_curves(found):
     axes[0, 0].set(xlabel="epoch", ylabel="nats", title="Training cross-entropy")
     axes[0, 1].set(xlabel="epoch", ylabel="%", title="Calibration accuracy")
     figure.legend(loc="outside right center", fontsize="small", title=None if found else tables.MISSING)
+    return figure
+
+
+def entropy_reductions():
+    """What the entropy loss costs in accuracy, summed or averaged over pixels (short trainings), and on slide 21."""
+    path = runs.RECORDED / "entropy.csv"
+    if not path.exists():
+        return not_recorded()
+    table = pd.read_csv(path)
+    figure, axes = grown(1, height=2.8, width=6)
+    axis, zero = axes[0, 0], table.accuracy[table.entropy_factor.eq(0)].iloc[0]
+    factors = sorted(set(table.entropy_factor) - {0})
+    for reduction, paint in (("mean", BLUE), ("sum", VERMILION)):
+        found = table[table.reduction.eq(reduction)].set_index("entropy_factor").accuracy
+        axis.plot([f"{f:g}" for f in factors], 100 * (found[factors] - zero), "o-", color=paint, label=reduction)
+    base, *theirs = (thesis.value("cifar10", "log_softmax", f, "test", "accuracy")[0] for f in (0, *factors))
+    axis.plot(range(len(factors)), [value - base for value in theirs], "o--", color="black", mfc="none", label="thesis")
+    axis.axhline(0, color=GREY, lw=0.8)
+    axis.set(xlabel="λ", ylabel="points", title="Accuracy, minus that with λ = 0")
+    axis.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
 
 
