@@ -33,7 +33,7 @@ def outputs(path):
 
 
 @pytest.mark.parametrize("name, figures, tables", [
-    ("01_train", 2, 1), ("02_benchmark", 0, 3), ("03_layerwise", 6, 1), ("04_mixture", 2, 1), ("05_cifar100", 1, 3),
+    ("01_train", 3, 1), ("02_benchmark", 0, 3), ("03_layerwise", 6, 1), ("04_mixture", 2, 1), ("05_cifar100", 1, 3),
     ("06_baselines", 2, 4),
     ("07_verdict", 0, 3),
 ])  # fmt: skip
