@@ -208,7 +208,8 @@ def not_recorded():
 
 def protocols(run, oods):
     """The Mahalanobis ensemble's AUROC by what it was tuned on, without and with input preprocessing."""
-    if not (run and run.can_compare):
+    oods = run.compared(oods) if run else []
+    if not oods:
         return not_recorded()
     figure, axes = grown(1, len(oods), width=9.5, height=2.6, sharey=True)
     names = {"oracle": "tested set", "held_out": "another set", "none": "no other set"}
@@ -230,7 +231,8 @@ def protocols(run, oods):
 
 def odin_epsilons(run, oods):
     """ODIN's AUROC and FPR95 on the tuning images at each epsilon: the curves among whose points it chooses."""
-    if not (run and run.can_compare):
+    oods = run.compared(oods) if run else []
+    if not oods:
         return not_recorded()
     figure, axes = grown(1, 2, height=2.8)
     for ood, table in run.baselines(*oods).query("protocol == 'grid'").groupby("ood", sort=False):

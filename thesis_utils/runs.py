@@ -178,10 +178,12 @@ class Run:
         """Whether `scores(name)` needs no training: the scores are there, or the weights."""
         return self.has_weights or name in self.scored()
 
-    @property
-    def can_compare(self):
-        """Whether `baselines()` needs no training: the results are there or, in a run of your own, the weights."""
-        return (self.folder / "baselines.csv").exists() or self.has_weights and not self.recorded
+    def compared(self, oods):
+        """Those of `oods` whose `baselines` are there or, in a run of your own, can be computed from the weights."""
+        if self.has_weights and not self.recorded:
+            return list(oods)
+        path = self.folder / "baselines.csv"
+        return [name for name in oods if path.exists() and name in set(pd.read_csv(path).ood)]
 
     def scored(self):
         """Names of the data sets whose per-image scores are in the folder."""

@@ -203,8 +203,8 @@ def baselines(run, oods=None):
     if run is None:
         return pd.DataFrame({"": [MISSING]})
     oods, rows = oods or run.out_distributions(), {}
-    if run.can_compare:
-        run.baselines(*oods)  # at once: they share the images to tune on
+    if compared := run.compared(oods):
+        run.baselines(*compared)  # at once: they share the images to tune on
     for ood in oods:
         table = run.metrics(ood)
         fixed = table[table.reading.eq("fixed_direction")].set_index("score")
@@ -238,9 +238,8 @@ def summarised(row):
 
 def tuned(run, ood):
     """{method and protocol: cell} of ODIN and the ensemble, with the epsilon that was chosen."""
-    if not run.can_compare:
-        return {"ODIN and Mahalanobis ensemble": MISSING}
-    found = run.baselines(ood).set_index(["method", "preprocessing", "protocol"])
+    there = run.compared([ood])
+    found = run.baselines(ood).set_index(["method", "preprocessing", "protocol"]) if there else None
     cells = {}
     for method, preprocessing, name in (
         ("odin", True, "ODIN"),
@@ -248,9 +247,11 @@ def tuned(run, ood):
         ("mahalanobis", True, "Mahalanobis ensemble with preprocessing"),
     ):
         for protocol, words in PROTOCOLS.items():
-            row = found.loc[method, preprocessing, protocol].squeeze()
-            chosen = f"\nε = {row.epsilon:g}" if preprocessing else ""
-            cells[f"{name}, {words}"] = summarised(row) + chosen
+            cell = UNSCORED
+            if there:
+                row = found.loc[method, preprocessing, protocol].squeeze()
+                cell = summarised(row) + (f"\nε = {row.epsilon:g}" if preprocessing else "")
+            cells[f"{name}, {words}"] = cell
     return cells
 
 
