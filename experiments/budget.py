@@ -7,32 +7,19 @@ third of its steps at 16, 24 and 32 pixels) gets more epochs for the same time. 
 smoothing, usual in speed runs, would change the very probabilities that are scored.
 """
 
-import sys
-
-import pandas as pd
-
+from experiments.recipe import record
 from thesis_utils import runs
 from thesis_utils.training import train
 
-VARIANTS = (
-    dict(epochs=2, batch_size=128, learning_rate=2e-3),
-    dict(epochs=2, batch_size=64, learning_rate=2e-3),
-    dict(epochs=3, batch_size=128, learning_rate=2e-3, progressive=True),
-    dict(epochs=3, batch_size=64, learning_rate=2e-3, progressive=True),
-)
-COLUMNS = ("progressive", "epochs", "batch_size", "learning_rate")
+COLUMNS = ("progressive", "epochs", "batch_size", "learning_rate", "accuracy")
+VARIANTS = ((False, 2, 128, 2e-3), (False, 2, 64, 2e-3), (True, 3, 128, 2e-3), (True, 3, 64, 2e-3))
 
 
-def main(rows):
-    path = runs.RECORDED / "budget.csv"
-    for row in rows:
-        config = runs.configure("compact", activation="relu", **{"progressive": False, **VARIANTS[row]})
-        folder = runs.OWN / f".budget-{config.name}"
-        history = train(config, folder)[2]
-        line = {column: getattr(config, column) for column in COLUMNS}
-        line |= {"accuracy": history.calibration_accuracy.iloc[-1].round(4)}
-        pd.DataFrame([line]).to_csv(path, mode="a", header=not path.exists(), index=False)
+def measure(*variant):
+    config = runs.configure("compact", activation="relu", **dict(zip(COLUMNS, variant)))
+    history = train(config, runs.OWN / f".budget-{config.name}")[2]
+    return (history.calibration_accuracy.iloc[-1],)
 
 
 if __name__ == "__main__":
-    main([int(row) for row in sys.argv[1:]] or range(len(VARIANTS)))
+    record("budget.csv", COLUMNS, VARIANTS, measure)

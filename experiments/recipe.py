@@ -71,7 +71,7 @@ def short_training(activation, optimizer, learning_rate, clipped, adjusted, fact
         steps.step()
         schedule.step()
         losses.append(cross_entropy.item())
-    return max(losses), sum(losses[-20:]) / 20, accuracy(model, held_out, normalise)
+    return torch.tensor(losses).max(), sum(losses[-20:]) / 20, accuracy(model, held_out, normalise)
 
 
 def record(name, columns, variants, measure):

@@ -65,7 +65,6 @@ def test_protocols_look_at_what_they_say(scorer, monkeypatch):
     """Under `none` another out-distribution changes nothing that is chosen; `held_out` and `oracle` may change."""
     images, calibration, oods = sets()
     odin, epsilons = baselines.METHODS["odin"]
-    monkeypatch.setattr(baselines, "ODIN_EPSILONS", epsilons[::10])
     monkeypatch.setitem(baselines.METHODS, "odin", (odin, epsilons[::10]))
     monkeypatch.setitem(baselines.METHODS, "mahalanobis", (baselines.blocks, (0.0, 0.005)))
     held_out = {"noise": "digits_5_9", "digits_5_9": "noise"}

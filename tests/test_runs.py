@@ -138,6 +138,7 @@ def test_a_restored_scorer_gives_the_same_scores(tiny):
     (dict(learning_rate=0.0), "learning_rate must be a number above 0"),
     (dict(lamda=0.1), "unknown configuration key 'lamda'; there are activation, .*entropy_factor"),
     (dict(fine_tuning="magic"), "fine_tuning must be one of none, outlier_exposure, energy"),
+    (dict(entropy_factor=0.1, entropy_reduction="sum", progressive=True), "set progressive to false"),
     (dict(outliers="svhn"), "fine_tuning and outliers go together"),
     (dict(profile="huge"), "choose from demo, compact, thesis"),
 ])  # fmt: skip
@@ -148,7 +149,7 @@ def test_a_configuration_that_makes_no_sense(overrides, message):
 
 def test_a_name_changes_with_every_value_but_not_with_the_defaults():
     base = runs.configure("demo")
-    assert base.name == runs.configure("demo", entropy_factor=0.0).name
+    assert base.name == runs.configure("demo", entropy_factor=0.0).name == runs.configure("demo", entropy_factor=0).name
     changes = dict(seed=1, epochs=9, width=9, learning_rate=1e-3, entropy_factor=0.1, entropy_reduction="sum")
     others = [runs.configure("demo", **{key: value}).name for key, value in changes.items()]
     assert len({base.name, *others}) == 7

@@ -95,7 +95,12 @@ def main(arguments=None):
         if command == "score":
             score(run, ood)
             if baselines:
-                run.baselines(*(ood or ()))
+                rows = run.baselines(*(ood or ())).query("protocol != 'grid'")
+                print(
+                    rows[["ood", "method", "protocol", "preprocessing", "epsilon", "auroc", "fpr95"]].to_string(
+                        index=False
+                    )
+                )
         elif run.recorded:
             raise InputError(f"{config.name} is not in runs/, only recorded already; nothing to do")
         else:

@@ -20,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from thesis_utils import data, metrics
+from thesis_utils.errors import InputError
 from thesis_utils.mahalanobis import Ensemble, fgsm
 from thesis_utils.models import MAHALANOBIS_BLOCKS
 from thesis_utils.scorers import ascent, odin_loss, tempered
@@ -102,6 +103,10 @@ class Comparison:
         self.parts["known"] = shuffled(images).subset(slice(tested))
         self.parts["calibration"] = shuffled(calibration).subset(slice(tuning))
         for name, unknown in oods.items():
+            if len(unknown) < 4:
+                raise InputError(
+                    f"{name} has {len(unknown)} image(s); to tune on some and test on others takes at least 4"
+                )
             unknown, count = shuffled(unknown), min(tuning, len(unknown) // 2)
             self.parts[f"tune {name}"] = unknown.subset(slice(count))
             self.parts[f"test {name}"] = unknown.subset(slice(count, count + tested))
@@ -143,10 +148,10 @@ class Comparison:
                     "method": method, "protocol": protocol, "preprocessing": preprocessing,
                     "tuned_on": {"oracle": ood, "held_out": held_out, "none": "FGSM"}[protocol],
                     "epsilon": one.epsilon, **metrics.summary(*pair), "n_id": len(parts[0]), "n_ood": len(parts[1]),
-                    "n_tuning": len(known),
+                    "n_tuning": min(len(known), len(unknown[protocol])),
                 }  # fmt: skip
-        known, unknown = (self.scores("odin", part, ODIN_EPSILONS) for part in ("calibration", f"tune {ood}"))
-        for k, epsilon in enumerate(ODIN_EPSILONS):
+        known, unknown = (self.scores("odin", part, METHODS["odin"][1]) for part in ("calibration", f"tune {ood}"))
+        for k, epsilon in enumerate(METHODS["odin"][1]):
             yield {
                 "method": "odin", "protocol": "grid", "preprocessing": True, "tuned_on": ood, "epsilon": epsilon,
                 **metrics.summary(known[:, k].numpy(), unknown[:, k].numpy()),

@@ -17,6 +17,7 @@ from thesis_utils.files import replace
 from thesis_utils.mahalanobis import Ensemble, TiedGaussian, fgsm
 from thesis_utils.models import LAYERS, MAHALANOBIS_BLOCKS
 
+torch.backends.cudnn.allow_tf32 = False  # on GPUs too, float32 means float32
 BATCH = 250
 AGGREGATED = tuple(f"{layer}/{score}" for layer in LAYERS for score in scorers.AGGREGATIONS)
 LOGIT_SCORES = {name: getattr(scorers, name) for name in (*scorers.REDUCTIONS, "max_logit", "energy")}

@@ -63,15 +63,17 @@ def learning_curves(found):
 def entropy_reductions():
     """What the entropy loss costs in accuracy, summed or averaged over pixels (short trainings), and on slide 21."""
     path = runs.RECORDED / "entropy.csv"
-    if not path.exists():
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    if table.empty:
         return not_recorded()
-    table = pd.read_csv(path)
     figure, axes = grown(1, height=2.8, width=6)
     axis, zero = axes[0, 0], table.accuracy[table.entropy_factor.eq(0)].iloc[0]
     factors = sorted(set(table.entropy_factor) - {0})
     for reduction, paint in (("mean", BLUE), ("sum", VERMILION)):
         found = table[table.reduction.eq(reduction)].set_index("entropy_factor").accuracy
-        axis.plot([f"{f:g}" for f in factors], 100 * (found[factors] - zero), "o-", color=paint, label=reduction)
+        axis.plot(
+            [f"{f:g}" for f in factors], 100 * (found.reindex(factors) - zero), "o-", color=paint, label=reduction
+        )
     base, *theirs = (thesis.value("cifar10", "log_softmax", f, "test", "accuracy")[0] for f in (0, *factors))
     axis.plot(range(len(factors)), [value - base for value in theirs], "o--", color="black", mfc="none", label="thesis")
     axis.axhline(0, color=GREY, lw=0.8)
@@ -212,7 +214,7 @@ def protocols(run, oods):
     if not oods:
         return not_recorded()
     figure, axes = grown(1, len(oods), width=9.5, height=2.6, sharey=True)
-    names = {"oracle": "tested set", "held_out": "another set", "none": "no other set"}
+    names = {"oracle": "tested set", "held_out": "another set", "none": "adversarial"}
     everything = run.baselines(*oods).query("method == 'mahalanobis'")
     for axis, ood in zip(axes[0], oods):
         table = everything[everything.ood.eq(ood)]
@@ -225,7 +227,8 @@ def protocols(run, oods):
         axis.set_xticks(range(3), names.values(), rotation=30, ha="right")
         axis.set(title=short(ood), xlim=(-0.5, 2.5))
     axes[0, 0].set_ylabel("AUROC, %")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=2, fontsize="small", loc="outside upper center")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, title=tables.label(run), ncols=2, fontsize="small", loc="outside upper center")
     return figure
 
 
@@ -241,7 +244,8 @@ def odin_epsilons(run, oods):
                       ls="--" if ood == "places9_fix" else "-")  # fmt: skip
     for axis, title in zip(axes[0], ("AUROC, tuning images", "FPR95, tuning images")):
         axis.set(title=title, xlabel="ε, share of the pixel range", ylabel="%")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside right center")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, title=tables.label(run), fontsize="small", loc="outside right center")
     return figure
 
 

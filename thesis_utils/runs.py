@@ -65,6 +65,10 @@ class Config:
     outliers: str = ""
 
     def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if field.type is float and isinstance(getattr(self, field.name), int):
+                object.__setattr__(self, field.name, float(getattr(self, field.name)))  # 0 and 0.0: one name
+
         def refuse(field, wanted):
             raise InputError(f"{field} must be {wanted}, not {getattr(self, field)!r}")
 
@@ -87,6 +91,11 @@ class Config:
         for field in ("entropy_factor", "weight_decay"):
             if not 0 <= getattr(self, field) < float("inf"):
                 refuse(field, "a number, at least 0")
+        if self.entropy_factor and self.entropy_reduction == "sum" and self.progressive:
+            raise InputError(
+                "a sum over pixels weighs small images less, so that a progressive training would change the "
+                "entropy_factor on the way; set progressive to false, or entropy_reduction to mean"
+            )
         if self.entropy_factor and self.activation != "log_softmax":
             raise InputError(
                 f"an entropy_factor of {self.entropy_factor} needs activation log_softmax, not {self.activation}: "
@@ -178,12 +187,19 @@ class Run:
         """Whether `scores(name)` needs no training: the scores are there, or the weights."""
         return self.has_weights or name in self.scored()
 
+    def held_out(self, ood):
+        """What the protocol `held_out` tunes on where `ood` is tested: the far set, for that one the near."""
+        near, far = NEAR_AND_FAR.get(self.config.dataset, ("cifar100", "svhn"))
+        return near if ood == far else far
+
     def compared(self, oods):
-        """Those of `oods` whose `baselines` are there or, in a run of your own, can be computed from the weights."""
-        if self.has_weights and not self.recorded:
-            return list(oods)
-        path = self.folder / "baselines.csv"
-        return [name for name in oods if path.exists() and name in set(pd.read_csv(path).ood)]
+        """Those of `oods` whose `baselines` are there or, in a run of your own, can be computed."""
+
+        def possible(ood):
+            needed = (self.config.dataset, ood, self.held_out(ood))
+            return self.has_weights and not self.recorded and all(data.present(name) for name in needed)
+
+        return [ood for ood in oods if ood in self.known_baselines or possible(ood)]
 
     def scored(self):
         """Names of the data sets whose per-image scores are in the folder."""
@@ -250,13 +266,10 @@ class Run:
     def score_path(self, name):
         return self.folder / "scores" / f"{name}.parquet"
 
-    def note_data(self, name, images):
-        """Adds a data set's size and checksum to the provenance."""
-        self.provenance["data"][name] = {
-            "images": len(images),
-            "sha256": images.checksum(),
-            "scored by": code_version(),
-        }
+    def note_data(self, name, images, how="scored by"):
+        """Adds a data set's size and checksum, and the code that used it, to the provenance."""
+        entry = {"images": len(images), "sha256": images.checksum()}
+        self.provenance["data"][name] = self.provenance["data"].get(name, {}) | entry | {how: code_version()}
         replace(
             self.folder / "provenance.json", lambda partial: partial.write_text(json.dumps(self.provenance, indent=1))
         )
@@ -266,13 +279,17 @@ class Run:
 
         Read from the folder's metrics.csv, and computed from the per-image scores for a set that is not in it.
         """
+        return pd.concat([self.metrics_of(name) for name in self.chosen(names)], ignore_index=True)
+
+    def chosen(self, names):
+        """The named out-distributions, or else all that there are."""
         chosen = names or self.out_distributions()
         if not chosen:
             raise InputError(
                 f"no out-distribution is scored for {self.config.name}; name one: "
                 f"{command(self.config).replace(' train ', ' score ')} --ood NAME"
             )
-        return pd.concat([self.metrics_of(name) for name in chosen], ignore_index=True)
+        return chosen
 
     def metrics_of(self, name):
         if name not in self.known_metrics:
@@ -295,21 +312,27 @@ class Run:
 
         For all out-distributions or the named ones; read from baselines.csv, what is not there is computed.
         """
-        names = names or self.out_distributions()
-        path = self.folder / "baselines.csv"
-        known = dict(list(pd.read_csv(path).groupby("ood"))) if path.exists() else {}
-        if missing := [name for name in names if name not in known]:
-            scorer, near, far = self.scorer, *NEAR_AND_FAR.get(self.config.dataset, ("cifar100", "svhn"))
-            oods = {name: self.images(name) for name in {*missing, near, far}}
-            others = {name: near if name == far else far for name in missing}
+        chosen = self.chosen(names)
+        if missing := [name for name in chosen if name not in self.known_baselines]:
+            others = {name: self.held_out(name) for name in missing}
+            oods = {name: self.images(name) for name in {*missing, *others.values()}}
             images = (self.images(self.config.dataset), self.images("calibration"))
             counts = baselines.IMAGES.get(self.config.profile, baselines.ALL)
-            for name, table in baselines.compare(scorer, *images, oods, others, *counts):
-                known[name] = table
+            for name, table in baselines.compare(self.scorer, *images, oods, others, *counts):
+                self.known_baselines[name] = table
                 if not self.recorded and name in data.names():
-                    kept = pd.concat([known[key] for key in known if key in data.names()])
-                    replace(path, lambda p, kept=kept: kept.to_csv(p, index=False, float_format="%.6g"))
-        return pd.concat([known[name] for name in names], ignore_index=True)
+                    self.note_data(name, oods[name], "compared by")
+                    path = self.folder / "baselines.csv"
+                    kept = [pd.read_csv(path)] if path.exists() else []
+                    table = pd.concat([*kept, table])
+                    replace(path, lambda p, table=table: table.to_csv(p, index=False, float_format="%.6g"))
+        return pd.concat([self.known_baselines[name] for name in chosen], ignore_index=True)
+
+    @cached_property
+    def known_baselines(self):
+        """{data set: its rows of baselines.csv}, and whatever was computed since."""
+        path = self.folder / "baselines.csv"
+        return dict(list(pd.read_csv(path).groupby("ood"))) if path.exists() else {}
 
     def record(self, weights=False):
         """Copies the run into `results/`: its metrics, the columns that figures need and, if asked for, its weights."""
@@ -400,12 +423,16 @@ def train_run(config):
     target, partial = OWN / config.name, unfinished(config)
     partial.mkdir(parents=True, exist_ok=True)
     started = partial / "code"
-    if not started.exists():
+    if not (partial / "training.pt").exists():
         started.write_text(code_version())
     device, trained = best_device(), None
     if config.fine_tuning != "none":
-        base = next((run for home in (OWN, RECORDED) if (run := find(config.base, [home])) and run.has_weights), None)
-        base = base or train_run(config.base)
+        data.load(config.outliers, "train")  # before a training that would be in vain
+        base = get(config.base)
+        if not base.has_weights:
+            raise InputError(
+                f"{base.config.name} is recorded without the weights to fine-tune from; train it: {command(config.base)}"
+            )
         trained = torch.load(base.folder / "checkpoint.pt", map_location=device, weights_only=True)["model"]
     model, normalise, history, seconds = train(config, partial, device, trained)
     images = data.load(config.dataset, "train")

@@ -74,7 +74,10 @@ def complete(config):
         except InputError as error:
             left_out.append(f"left out {name}: {error}")
     if config.fine_tuning == "none" and not run.recorded:
-        run.baselines()
+        try:
+            run.baselines()
+        except InputError as error:
+            left_out.append(f"left out baselines: {error}")
     for tuned in fine_tunings(config):
         try:
             left_out += complete(tuned)

@@ -178,7 +178,11 @@ def best(profile=None, dataset=None, oods=None):
 
 
 LOGIT_METHODS = ("fc/msp", "fc/misp", "fc/asp", "fc/max_logit", "fc/energy")
-PROTOCOLS = {"oracle": "tuned on the tested set", "held_out": "tuned on another set", "none": "tuned on no other set"}
+PROTOCOLS = {
+    "oracle": "tuned on the tested set",
+    "held_out": "tuned on another set",
+    "none": "tuned on adversarial images",
+}
 AS_IN_THE_PAPERS = {  # the rows that are made as the numbers of the literature were
     "MSP": "msp", "energy": "energy", "ODIN, tuned on the tested set": "odin",
     "Mahalanobis ensemble with preprocessing, tuned on the tested set": "mahalanobis",
@@ -208,9 +212,10 @@ def baselines(run, oods=None):
     for ood in oods:
         table = run.metrics(ood)
         fixed = table[table.reading.eq("fixed_direction")].set_index("score")
-        column = {score_label(score): summarised(fixed.loc[score]) for score in LOGIT_METHODS}
+        column = {score_label(score): summarised(fixed.loc[score]) for score in LOGIT_METHODS if score in fixed.index}
         for name in ("mahalanobis", "min_of_misp"):
             layers = table[table.score.isin([f"{layer}/{name}" for layer in LAYERS])]
+            layers = layers[layers.reading.eq("best_direction")]
             top = layers.loc[layers.auroc.idxmax()]
             column[f"{score_label(name)}, best layer (oracle)"] = f"{summarised(top)}\n{top.score.split('/')[0]}"
         column |= tuned(run, ood)
@@ -219,7 +224,7 @@ def baselines(run, oods=None):
             found = pick(other, ood, score, "fixed_direction")
             column[f"{name} ({score_label(score)})"] = absent(other) if found is None else summarised(found)
         rows[ood, "ours"] = column
-        if ood in PAPERS:
+        if run.config.dataset == "cifar10" and ood in PAPERS:
             quoted = thesis.LITERATURE[
                 thesis.LITERATURE.network.eq("ResNet-34") & thesis.LITERATURE.ood.eq(PAPERS[ood])
             ]
@@ -240,7 +245,7 @@ def tuned(run, ood):
     """{method and protocol: cell} of ODIN and the ensemble, with the epsilon that was chosen."""
     there = run.compared([ood])
     found = run.baselines(ood).set_index(["method", "preprocessing", "protocol"]) if there else None
-    cells = {}
+    cells = {"ODIN without a step": summarised(found.loc["odin", False, "none"].squeeze()) if there else UNSCORED}
     for method, preprocessing, name in (
         ("odin", True, "ODIN"),
         ("mahalanobis", False, "Mahalanobis ensemble"),
@@ -253,6 +258,18 @@ def tuned(run, ood):
                 cell = summarised(row) + (f"\nε = {row.epsilon:g}" if preprocessing else "")
             cells[f"{name}, {words}"] = cell
     return cells
+
+
+def tested_on(run):
+    """One sentence for a caption: on how many images the tuned methods were tuned and tested."""
+    oods = run.compared(run.out_distributions()) if run else []
+    if not oods:
+        return ""
+    row = run.baselines(oods[0]).query("protocol != 'grid'").iloc[0]
+    return (
+        f"ODIN and the ensemble: tuned on {row.n_tuning:,} calibration images and as many others, tested on "
+        f"{row.n_id:,} in-distribution images and at most {run.baselines(*oods).n_ood.max():,} of each other set."
+    )
 
 
 def fine_tuning(models):

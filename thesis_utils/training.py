@@ -9,7 +9,7 @@ same history as an uninterrupted one.
 One recipe: AdamW, one cycle, gradient norm clipped to 1 (`runs.RECIPES` has what softmax needs besides); a
 `progressive` one sees small images first (Howard 2018), which costs two thirds of the time. Fine-tuning is the same
 loop from a trained network on: each batch is joined by twice as many outliers, at a tenth of the learning rate, for
-a sixth of the epochs.
+a sixth of the epochs (at least one).
 """
 
 import time
