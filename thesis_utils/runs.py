@@ -430,9 +430,8 @@ def train_run(config):
         data.load(config.outliers, "train")  # before a training that would be in vain
         base = get(config.base)
         if not base.has_weights:
-            raise InputError(
-                f"{base.config.name} is recorded without the weights to fine-tune from; train it: {command(config.base)}"
-            )
+            again = command(base.config)
+            raise InputError(f"{base.config.name} is recorded without the weights to fine-tune from; train it: {again}")
         trained = torch.load(base.folder / "checkpoint.pt", map_location=device, weights_only=True)["model"]
     model, normalise, history, seconds = train(config, partial, device, trained)
     images = data.load(config.dataset, "train")
