@@ -96,11 +96,8 @@ def main(arguments=None):
             score(run, ood)
             if baselines:
                 rows = run.baselines(*(ood or ())).query("protocol != 'grid'")
-                print(
-                    rows[["ood", "method", "protocol", "preprocessing", "epsilon", "auroc", "fpr95"]].to_string(
-                        index=False
-                    )
-                )
+                shown = ["ood", "method", "protocol", "preprocessing", "epsilon", "auroc", "fpr95"]
+                print(rows[shown].to_string(index=False))
         elif run.recorded:
             raise InputError(f"{config.name} is not in runs/, only recorded already; nothing to do")
         else:

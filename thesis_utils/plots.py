@@ -70,10 +70,8 @@ def entropy_reductions():
     axis, zero = axes[0, 0], table.accuracy[table.entropy_factor.eq(0)].iloc[0]
     factors = sorted(set(table.entropy_factor) - {0})
     for reduction, paint in (("mean", BLUE), ("sum", VERMILION)):
-        found = table[table.reduction.eq(reduction)].set_index("entropy_factor").accuracy
-        axis.plot(
-            [f"{f:g}" for f in factors], 100 * (found.reindex(factors) - zero), "o-", color=paint, label=reduction
-        )
+        found = table[table.reduction.eq(reduction)].set_index("entropy_factor").accuracy.reindex(factors)
+        axis.plot([f"{factor:g}" for factor in factors], 100 * (found - zero), "o-", color=paint, label=reduction)
     base, *theirs = (thesis.value("cifar10", "log_softmax", f, "test", "accuracy")[0] for f in (0, *factors))
     axis.plot(range(len(factors)), [value - base for value in theirs], "o--", color="black", mfc="none", label="thesis")
     axis.axhline(0, color=GREY, lw=0.8)
