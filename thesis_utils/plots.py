@@ -201,8 +201,9 @@ def histograms(run, oods, score="layer1.2/min_of_misp"):
 
 def not_recorded():
     """An empty figure that says why it is empty."""
-    figure = plt.figure(figsize=(4, 0.5))
-    figure.text(0.5, 0.5, tables.MISSING, ha="center", va="center")
+    figure, axis = plt.subplots(figsize=(4, 0.5))  # without axes a notebook would show nothing
+    axis.axis("off")
+    axis.text(0.5, 0.5, tables.MISSING, ha="center", va="center")
     return figure
 
 
