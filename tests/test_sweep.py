@@ -43,7 +43,8 @@ def test_the_grid_is_what_the_book_shows(profile):
 
 
 def test_every_recorded_run_is_in_the_grid():
-    names = {config.name for profile in runs.PROFILES for config in sweep.grid(profile)}
+    grid = [config for profile in runs.PROFILES for config in sweep.grid(profile)]
+    names = {one.name for config in grid for one in (config, *sweep.fine_tunings(config))}
     assert {path.parent.name for path in runs.RECORDED.glob("*/config.json")} <= names
 
 
