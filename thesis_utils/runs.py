@@ -391,7 +391,9 @@ def code_version():
 
 
 def device_name(device):
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {(count := torch.get_num_threads())} thread{'s' * (count > 1)}"
 
 
 def find(config, homes=(OWN, RECORDED)):
