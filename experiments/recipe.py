@@ -9,6 +9,7 @@ features as they are or adjusted (`ResNet34.adjust`: log-probabilities plus log 
 
 import csv
 import math
+from functools import cache
 
 import pandas as pd
 import torch
@@ -42,10 +43,15 @@ VARIANTS = (  # activation, optimizer, peak learning rate, clipped, features adj
 COLUMNS = ("activation", "optimizer", "learning_rate", "clipped", "adjusted", "largest_loss", "last_loss", "accuracy")
 
 
+@cache
+def training_images():
+    images, held_out = data.hold_out(data.load("cifar10", "train"))
+    return images, held_out, data.Normalisation.of(images)
+
+
 def short_training(activation, optimizer, learning_rate, clipped, adjusted, factor=0.0, reduction="mean"):
     """Largest cross-entropy of all steps, mean of the last 20 (nats), and the accuracy on the calibration images."""
-    images, held_out = data.hold_out(data.load("cifar10", "train"))
-    normalise = data.Normalisation.of(images)
+    images, held_out, normalise = training_images()
     torch.manual_seed(0)
     model = resnet34(10, WIDTH, activation).to(memory_format=torch.channels_last)
     if not adjusted:

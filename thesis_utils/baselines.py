@@ -25,7 +25,6 @@ from thesis_utils.mahalanobis import Ensemble, fgsm
 from thesis_utils.models import MAHALANOBIS_BLOCKS
 from thesis_utils.scorers import ascent, odin_loss, tempered
 
-PROTOCOLS = ("oracle", "held_out", "none")
 TEMPERATURE = 1000.0
 ODIN_EPSILONS = tuple(round(0.0002 * k, 4) for k in range(21))  # Liang et al. (2018): 21 from 0 to 0.004
 MAHALANOBIS_EPSILONS = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.005, 0.01)  # the code of Lee et al. (2018)
@@ -96,7 +95,7 @@ def shuffled(images):
 
 
 class Comparison:
-    """Scores of one network's sets, computed once for all protocols: `score(method, part, epsilons)`."""
+    """Scores of one network's sets, computed once for all protocols: `scores(method, part, epsilons)`."""
 
     def __init__(self, scorer, images, calibration, oods, tuning, tested):
         self.scorer, self.kept, self.parts = scorer, {}, {}

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 
-from thesis_utils import runs, tables, thesis
+from thesis_utils import tables, thesis
 from thesis_utils.models import LAYERS
 from thesis_utils.scorers import AGGREGATIONS
 
@@ -62,8 +61,7 @@ def learning_curves(found):
 
 def entropy_reductions():
     """What the entropy loss costs in accuracy, summed or averaged over pixels (short trainings), and on slide 21."""
-    path = runs.RECORDED / "entropy.csv"
-    table = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    table = tables.experiment("entropy")
     if table.empty:
         return not_recorded()
     figure, axes = grown(1, height=2.8, width=6)

@@ -159,6 +159,11 @@ def configure(profile=None, **overrides):
     return Config(**values)
 
 
+def fine_tunings(config):
+    """{method: configuration} of what is fine-tuned from a configuration, with the usual outliers."""
+    return {method: configure(**vars(config) | {"fine_tuning": method, "outliers": None}) for method in FINE_TUNING}
+
+
 # --- finding, training, scoring ---------------------------------------------------------------------
 
 

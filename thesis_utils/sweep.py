@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from thesis_utils import runs
 from thesis_utils.errors import Diverged, InputError
-from thesis_utils.losses import FINE_TUNING
 from thesis_utils.tables import ACCURACY_GRID, GRID
 
 ALONE = threading.Lock()  # a Dask worker may have several threads, but torch's seed is the process'
@@ -46,8 +45,7 @@ def fine_tunings(config):
     """What the book fine-tunes from a configuration: CIFAR-10's ReLU and log-softmax networks, lambda 0, one seed."""
     if config not in [runs.configure(config.profile, dataset="cifar10", activation=cell[0]) for cell in GRID]:
         return []
-    values = {key: value for key, value in vars(config).items() if key not in ("fine_tuning", "outliers")}
-    return [runs.configure(**values, fine_tuning=method) for method in FINE_TUNING]
+    return list(runs.fine_tunings(config).values())
 
 
 def status(config):

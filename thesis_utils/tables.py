@@ -194,8 +194,7 @@ PAPERS = {"svhn": "svhn", "lsun": "lsun_resize"}  # the literature's name of a s
 
 def fine_tuned(run):
     """{method: run} of the networks fine-tuned from `run` with the usual outliers; None where there is none."""
-    values = {key: value for key, value in vars(run.config).items() if key not in ("fine_tuning", "outliers")}
-    return {method: runs.find(runs.configure(**values, fine_tuning=method)) for method in FINE_TUNED}
+    return {method: runs.find(config) for method, config in runs.fine_tunings(run.config).items()}
 
 
 def baselines(run, oods=None):
@@ -205,7 +204,7 @@ def baselines(run, oods=None):
     and direction. Tuned methods: the fewer images of `baselines.csv`, none of which was tuned on.
     """
     if run is None:
-        return pd.DataFrame({"": [MISSING]})
+        return _frame({})
     oods, rows = oods or run.out_distributions(), {}
     if compared := run.compared(oods):
         run.baselines(*compared)  # at once: they share the images to tune on
@@ -214,9 +213,7 @@ def baselines(run, oods=None):
         fixed = table[table.reading.eq("fixed_direction")].set_index("score")
         column = {score_label(score): summarised(fixed.loc[score]) for score in LOGIT_METHODS if score in fixed.index}
         for name in ("mahalanobis", "min_of_misp"):
-            layers = table[table.score.isin([f"{layer}/{name}" for layer in LAYERS])]
-            layers = layers[layers.reading.eq("best_direction")]
-            top = layers.loc[layers.auroc.idxmax()]
+            top = best_aggregation(run, ood, f"/{name}")
             column[f"{score_label(name)}, best layer (oracle)"] = f"{summarised(top)}\n{top.score.split('/')[0]}"
         column |= tuned(run, ood)
         for method, other in fine_tuned(run).items():
@@ -294,7 +291,7 @@ def literature():
 
 
 def best_aggregation(run, ood, scores="_of_"):
-    """The metrics row of the best aggregation, layer and direction (an oracle), of those that match `scores`."""
+    """The metrics row of the best score, layer and direction (an oracle), of the layers' scores that match `scores`."""
     table = run.metrics(ood)
     table = table[table.score.str.match(rf"layer.*{scores}") & table.reading.eq("best_direction")]
     return table.loc[table.auroc.idxmax()]
@@ -413,12 +410,17 @@ def show(table, caption):
     return table.style.format(precision=2).set_caption(caption).set_table_styles(styles)
 
 
+def experiment(name):
+    """What a script in `experiments/` has recorded, one row a training; empty where it has not."""
+    path = runs.RECORDED / f"{name}.csv"
+    return pd.read_csv(path) if path.exists() else pd.DataFrame()
+
+
 def recipe():
     """The short trainings of `experiments/recipe.py`, one a row, or an empty table where they are not recorded."""
-    path = runs.RECORDED / "recipe.csv"
-    if not path.exists():
-        return pd.DataFrame({"": [MISSING]})
-    table = pd.read_csv(path)
+    table = experiment("recipe")
+    if table.empty:
+        return _frame({})
     yes = {True: "yes", False: "no"}
     return pd.DataFrame(
         {
@@ -435,10 +437,9 @@ def recipe():
 
 def budget():
     """The trainings of `experiments/budget.py`, one a row, or an empty table where they are not recorded."""
-    path = runs.RECORDED / "budget.csv"
-    if not path.exists():
-        return pd.DataFrame({"": [MISSING]})
-    table = pd.read_csv(path)
+    table = experiment("budget")
+    if table.empty:
+        return _frame({})
     share = sum((size / data.SIZE) ** 2 for size in GROWING) / len(GROWING)
     return pd.DataFrame(
         {
