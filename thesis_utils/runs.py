@@ -35,7 +35,7 @@ from thesis_utils.errors import InputError
 from thesis_utils.files import replace
 from thesis_utils.losses import FINE_TUNING, REDUCTIONS
 from thesis_utils.models import ACTIVATIONS, LAYERS, resnet34
-from thesis_utils.training import best_device, train
+from thesis_utils.training import best_device, precision_on, train
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN = ROOT / (os.environ.get("THESIS_RUNS") or "runs")  # a relative path counts from the repository
@@ -446,6 +446,7 @@ def train_run(config):
         "code": started.read_text(),
         "date": date.today().isoformat(),
         "device": device_name(device),
+        "precision": precision_on(device, config.precision),
         "wall_seconds": round(seconds),
         "parameters": sum(p.numel() for p in model.parameters()),
         "versions": {

@@ -390,7 +390,7 @@ def recorded():
             "epochs": len(run.history),
             "accuracy": f"{100 * run.accuracy():.2f}" if config.dataset in run.scored() else NONE,
             "trained for": f"{origin['wall_seconds'] / 60:.0f} min",
-            "on": f"{origin['device']}\ntorch {origin['versions']['torch']}",
+            "on": f"{origin['device']}, {origin.get('precision', config.precision)}\ntorch {origin['versions']['torch']}",
             "code": origin["code"],
             "date": origin["date"],
         }

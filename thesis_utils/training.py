@@ -34,6 +34,18 @@ def best_device():
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def precision_on(device, wanted):
+    """The forward pass' precision: the wanted one, but float32 for bfloat16 on a CPU without instructions for it.
+
+    Such a CPU would emulate bfloat16, which takes ten times as long as float32.
+    """
+    if wanted == "bfloat16" and torch.device(device).type == "cpu":
+        able = torch.cpu.get_capabilities()
+        if not any(able.get(instructions) for instructions in ("avx512_bf16", "amx_bf16", "bf16")):  # the last: ARM
+            return "float32"
+    return wanted
+
+
 def accuracy(model, images, normalise, batch_size=500):
     """Share of images (0 to 1) whose label is the largest logit, in evaluation mode."""
     device = next(model.parameters()).device
@@ -77,6 +89,7 @@ def train(config, folder, device=None, trained=None):
         model.load_state_dict(trained)
         outliers = data.load(config.outliers, "train").pixels.to(device)
         epochs, learning_rate = max(epochs // 6, 1), learning_rate / 10
+    half = precision_on(device, config.precision) == "bfloat16"
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=config.weight_decay, fused=True)
     steps = len(images) // config.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * steps)
@@ -108,7 +121,7 @@ def train(config, folder, device=None, trained=None):
             inputs = normalise(data.augment(seen, generator, config.flip))
             if config.progressive and not outlier_loss:
                 inputs = resized(inputs, ((epoch - 1) * steps + step) / (epochs * steps))
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 logits, layers = model.forward_layers(inputs)
             logits, outlier_logits = logits.float().tensor_split([count])
             cross_entropy = loss = F.cross_entropy(logits, labels[batch])
