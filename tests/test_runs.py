@@ -54,6 +54,17 @@ def test_an_interrupted_training_ends_with_the_same_history(tmp_path):
     assert len(histories[0].splitlines()) == 4
 
 
+@pytest.mark.parametrize(
+    "instructions, precision",
+    [({"avx2"}, "float32"), ({"avx2", "avx512_bf16"}, "bfloat16"), ({"neon", "bf16"}, "bfloat16")],
+)
+def test_bfloat16_only_where_the_processor_computes_in_it(monkeypatch, instructions, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(instructions, True) | {"avx512_f": False})
+    assert training.precision_on("cpu", "bfloat16") == precision
+    assert training.precision_on("cpu", "float32") == "float32"
+    assert training.precision_on("cuda", "bfloat16") == "bfloat16"
+
+
 def test_nan_stops_the_training_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     config = runs.configure("demo", **TINY)
     calls = []

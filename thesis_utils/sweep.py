@@ -150,7 +150,8 @@ def sweep(configs, jobs=1, scheduler=None):
                 failed.append((config, *sentences))
             bar.write("\n  ".join([f"{config.name}: {'failed' if failure else 'finished'}", *sentences]))
     for config, error in failed:
-        step = " score " if runs.find(config) else " train "
-        print(f"failed: {config.name}: {error}", file=sys.stderr)
-        print(f"  to repeat it: {runs.command(config).replace(' train ', step)}", file=sys.stderr)
+        again = runs.command(config)
+        if runs.find(config):
+            again = again.replace(" train ", " score --baselines ")
+        print(f"failed: {config.name}: {error}\n  to repeat it: {again}", file=sys.stderr)
     return len(failed)
