@@ -15,7 +15,7 @@ from thesis_utils import data, evaluation, runs, training
 from thesis_utils.errors import Diverged, InputError
 from thesis_utils.models import LAYERS, resnet34
 
-TINY = dict(width=4, epochs=3, seed=5)
+TINY = dict(width=8, epochs=3, seed=5)
 
 
 def test_an_interrupted_training_ends_with_the_same_history(tmp_path):
@@ -178,7 +178,7 @@ def test_recorded_scores_keep_sixteen_bits():
 
 
 def test_the_shell_trains_scores_and_says_what_is_wrong(tmp_path, shell):
-    common = ["--profile", "demo", "--width", "4", "--epochs", "1"]
+    common = ["--profile", "demo", "--width", "8", "--epochs", "1"]
     python = [sys.executable, "-m", "thesis_utils"]
     here = dict(THESIS_RUNS=str(tmp_path))
     early = shell([*python, "score", *common], check=False, **here)

@@ -14,7 +14,7 @@ from thesis_utils import runs, sweep, tables
 from thesis_utils.__main__ import main
 from thesis_utils.errors import InputError
 
-TINY = dict(width=4, epochs=1)
+TINY = dict(width=8, epochs=1)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def cluster(own, tmp_path):
 def test_a_killed_worker_s_run_goes_on_elsewhere(cluster):
     """One of two Dask workers is killed with SIGKILL after its first epoch; the other one takes over at the second."""
     address, workers = cluster
-    configs = [runs.configure("demo", width=4, epochs=3, entropy_factor=factor) for factor in (0.0, 0.01)]
+    configs = [runs.configure("demo", width=8, epochs=3, entropy_factor=factor) for factor in (0.0, 0.01)]
     victim = configs[0]
 
     def kill():
