@@ -178,12 +178,12 @@ def test_recorded_scores_keep_sixteen_bits():
 
 
 def test_the_shell_trains_scores_and_says_what_is_wrong(tmp_path, shell):
-    common = ["--profile", "demo", "--width", "8", "--epochs", "1"]
+    common = ["--profile", "demo", "--width", "16", "--epochs", "1"]
     python = [sys.executable, "-m", "thesis_utils"]
     here = dict(THESIS_RUNS=str(tmp_path))
     early = shell([*python, "score", *common], check=False, **here)
     assert early.returncode == 1
-    assert early.stderr.strip().endswith("train it: python -m thesis_utils train --profile demo --width 2 --epochs 1")
+    assert early.stderr.strip().endswith("train it: python -m thesis_utils train --profile demo --width 16 --epochs 1")
     shell([*python, "train", *common], **here)
     done = shell([*python, "score", *common], **here)
     assert "photo_patches: AUROC" in done.stdout and "accuracy" in done.stdout
