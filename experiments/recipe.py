@@ -19,7 +19,7 @@ from tqdm import tqdm
 from thesis_utils import data, runs
 from thesis_utils.losses import entropy_loss
 from thesis_utils.models import resnet34
-from thesis_utils.training import accuracy, precision_on
+from thesis_utils.training import accuracy, autocast
 
 STEPS, BATCH, WIDTH = 150, 128, 16
 SGD, ADAMW = "SGD", "AdamW"
@@ -63,10 +63,10 @@ def short_training(activation, optimizer, learning_rate, clipped, adjusted, fact
     schedule = torch.optim.lr_scheduler.OneCycleLR(steps, learning_rate, STEPS)
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(images), generator=generator)
-    half, losses = precision_on("cpu", "bfloat16") == "bfloat16", []
+    losses = []
     for batch in tqdm(order.split(BATCH)[:STEPS], f"{activation} {optimizer} {learning_rate}", mininterval=5):
         inputs = normalise(data.augment(images.pixels[batch], generator))
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        with autocast(torch.device("cpu"), "bfloat16"):
             logits, layers = model.forward_layers(inputs)
         cross_entropy = loss = F.cross_entropy(logits.float(), images.labels[batch])
         if factor:

@@ -46,6 +46,11 @@ def precision_on(device, wanted):
     return wanted
 
 
+def autocast(device, wanted):
+    """The context for a forward pass on a device (torch.device) in `precision_on` it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision_on(device, wanted) == "bfloat16")
+
+
 def accuracy(model, images, normalise, batch_size=500):
     """Share of images (0 to 1) whose label is the largest logit, in evaluation mode."""
     device = next(model.parameters()).device
@@ -89,7 +94,6 @@ def train(config, folder, device=None, trained=None):
         model.load_state_dict(trained)
         outliers = data.load(config.outliers, "train").pixels.to(device)
         epochs, learning_rate = max(epochs // 6, 1), learning_rate / 10
-    half = precision_on(device, config.precision) == "bfloat16"
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=config.weight_decay, fused=True)
     steps = len(images) // config.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * steps)
@@ -121,7 +125,7 @@ def train(config, folder, device=None, trained=None):
             inputs = normalise(data.augment(seen, generator, config.flip))
             if config.progressive and not outlier_loss:
                 inputs = resized(inputs, ((epoch - 1) * steps + step) / (epochs * steps))
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            with autocast(device, config.precision):
                 logits, layers = model.forward_layers(inputs)
             logits, outlier_logits = logits.float().tensor_split([count])
             cross_entropy = loss = F.cross_entropy(logits, labels[batch])
