@@ -4,8 +4,8 @@
 
 1. Our single pass (nine scores at 16 layers, final-layer scores, Mahalanobis at 17 layers and the ensemble) against a
    plain forward pass, and against pytorch-ood's detectors gathering one score after the other.
-2. Our training step (images in memory as uint8, augmentation in batches, channels_last, and bfloat16 where the processor
-   computes in it) against the plain loop of a tutorial: a DataLoader with PIL transforms, float32.
+2. Our training step (images in memory as uint8, augmentation in batches, channels_last, and bfloat16 where the
+   processor computes in it) against the plain loop of a tutorial: a DataLoader with PIL transforms, float32.
 
 Contenders take turns, so that a slow minute of the machine hits all of them; a ratio is that of the medians.
 """

@@ -1,5 +1,6 @@
 """Training and runs in the real thing: the demo profile, from the shell, killed and resumed."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -141,7 +142,8 @@ def test_a_restored_scorer_gives_the_same_scores(tiny):
 
 
 @pytest.mark.parametrize("overrides, message", [
-    (dict(width=0), "width must be a whole number, at least 1, not 0"),
+    (dict(width=7), "width must be a whole number, at least 8, not 7"),
+    (dict(epochs=0), "epochs must be a whole number, at least 1, not 0"),
     (dict(entropy_factor=-1.0), "entropy_factor must be a number, at least 0"),
     (dict(entropy_factor=float("nan")), "entropy_factor must be a number"),
     (dict(activation="relu", entropy_factor=0.1), "needs activation log_softmax, not relu"),
@@ -169,6 +171,28 @@ def test_a_name_changes_with_every_value_but_not_with_the_defaults():
 def test_the_command_of_a_configuration_gives_it_back():
     config = runs.configure("demo", activation="relu", seed=3, flip=True)
     assert runs.command(config) == "python -m thesis_utils train --profile demo --activation relu --seed 3 --flip True"
+
+
+def test_a_fine_tuned_run_records_the_final_layer_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "RECORDED", tmp_path)
+    for config, layers in [
+        (runs.configure("compact"), len(LAYERS)),
+        (runs.configure("compact", fine_tuning="energy"), 0),
+    ]:
+        run = runs.find(config, [runs.ROOT / "results"]).record()
+        table = run.scores("cifar10")
+        assert run.folder.parent == tmp_path and run.metrics("svhn").score.nunique() == len(evaluation.COLUMNS)
+        assert sum(column.startswith("layer") for column in table) == layers
+        assert {*evaluation.FINAL, evaluation.CORRECT} <= set(table)
+
+
+def test_the_seeds_of_a_network_are_found(monkeypatch):
+    config = runs.configure("compact", seed=5)
+    monkeypatch.setattr(runs, "find", lambda config: config if config.seed in (3, 1) else None)
+    assert [(one.seed, one.base == dataclasses.replace(config, seed=one.seed)) for one in runs.seeds(config)] == [
+        (1, True),
+        (3, True),
+    ]
 
 
 def test_recorded_scores_keep_sixteen_bits():

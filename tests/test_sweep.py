@@ -91,6 +91,14 @@ def test_one_failure_does_not_stop_the_others(own, monkeypatch, capsys):
     assert f"failed: {fine.name}" not in errors and sweep.status(fine) == "your own"
 
 
+def test_a_trained_run_that_fails_is_repeated_from_its_scores(own, capsys):
+    config = runs.configure("demo", **TINY)
+    (runs.train_run(config).folder / "checkpoint.pt").write_bytes(b"broken")
+    assert sweep.sweep([config]) == 1
+    again = runs.command(config).replace(" train ", " score --baselines ")
+    assert f"to repeat it: {again}\n" in capsys.readouterr().err
+
+
 def test_a_set_that_cannot_be_had_is_left_out_with_a_sentence(own, monkeypatch):
     monkeypatch.setitem(runs.OUT_DISTRIBUTIONS, "digits_0_4", ("svnh", "digits_5_9"))
     config = runs.configure("demo", **TINY)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thesis_utils import claims, evaluation, tables, thesis, verdict
+from thesis_utils import claims, evaluation, runs, tables, thesis, verdict
 from thesis_utils.claims import ABOVE, COMPARABLE, NO_WORSE, Cell
 from thesis_utils.verdict import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
@@ -92,10 +92,10 @@ def test_the_rule_of_numbers(profile, correct, value, expected):
     row = next(
         row for row in thesis.TABLES.itertuples() if (row.activation, row.ood, row.method) == ("relu", "svhn", "misp")
     )
-    runs = [a_run(seed, profile=profile, correct=correct) for seed in (0, 1)]
-    assert verdict.judge(row._replace(value=value), runs, "svhn")[1] == expected
-    assert verdict.judge(row._replace(value=value, note="misprint"), runs, "svhn")[1] == UNDECIDED
-    assert verdict.judge(row._replace(value=value, ood="lsun"), runs, "svhn")[1] == UNDECIDED
+    models = [a_run(seed, profile=profile, correct=correct) for seed in (0, 1)]
+    assert verdict.judge(row._replace(value=value), models, "svhn")[1] == expected
+    assert verdict.judge(row._replace(value=value, note="misprint"), models, "svhn")[1] == UNDECIDED
+    assert verdict.judge(row._replace(value=value, ood="lsun"), models, "svhn")[1] == UNDECIDED
 
 
 def test_without_any_run_every_line_says_so(monkeypatch):
@@ -105,8 +105,11 @@ def test_without_any_run_every_line_says_so(monkeypatch):
 
 
 def test_seeds_are_found_by_configuration(monkeypatch):
-    monkeypatch.setattr(tables, "grid", lambda profile, dataset, cells, seed: {cell: seed or None for cell in cells})
-    assert claims.gather()["cifar100", "softmax", 0.0] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    monkeypatch.setattr(runs, "find", lambda config: config if config.seed in (1, 3) else None)
+    assert [(c.dataset, c.activation, c.seed) for c in claims.gather()["cifar100", "softmax", 0.0]] == [
+        ("cifar100", "softmax", 1),
+        ("cifar100", "softmax", 3),
+    ]
 
 
 def test_every_number_of_the_thesis_has_one_line():

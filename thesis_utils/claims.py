@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thesis_utils import evaluation, metrics, tables, thesis
+from thesis_utils import evaluation, metrics, runs, tables, thesis
 from thesis_utils.models import LAYERS
 from thesis_utils.scorers import sign
 
-SEEDS = range(10)  # looked for; most are not recorded
 FAR = ("lsun", "svhn")
 SETS = {"cifar10": ("cifar100", *FAR), "cifar100": ("cifar10", *FAR)}  # the thesis', by in-distribution
 RELU, LOG_SOFTMAX, ENTROPY = tables.GRID
@@ -52,12 +51,11 @@ class Claim:
 
 def gather(profile=None):
     """{(in-distribution, activation, lambda): its runs, one a seed}."""
-    found = {}
-    for dataset in SETS:
-        for seed in SEEDS:
-            for network, run in tables.grid(profile, dataset, tables.ACCURACY_GRID, seed=seed).items():
-                found.setdefault((dataset, *network), []).extend([run] if run else [])
-    return found
+    return {
+        (dataset, *network): found
+        for dataset in SETS
+        for network, found in tables.grid(profile, dataset, tables.ACCURACY_GRID, get=runs.seeds).items()
+    }
 
 
 def ours_of(ood, *groups):
@@ -67,7 +65,7 @@ def ours_of(ood, *groups):
     """
     stand_ins = [ours for ours, theirs in thesis.STANDS_FOR.items() if theirs == ood]
     for name in (ood, *stand_ins):
-        having = [[run for run in runs if name in (run.config.dataset, *run.out_distributions())] for runs in groups]
+        having = [[run for run in group if name in (run.config.dataset, *run.out_distributions())] for group in groups]
         if all(having):
             return name, *having
     return stand_ins[0] if stand_ins else ood, *([] for _ in groups)

@@ -157,7 +157,7 @@ def heat_map(run, oods, reading="best_direction"):
 def trend(run, oods, reading="best_direction"):
     """Slide 27: min of MiSP from the first layer to the last, then MiSP at the final layer. Dashed: the thesis.
 
-    Without a run the axes stay empty and say so.
+    A band spans the seeds that there are. Without a run the axes stay empty and say so.
     """
     figure, axes = grown(1, height=3.8)
     axis, x, oods = axes[0, 0], np.arange(len(LAYERS)), list(oods) if run else []
@@ -165,6 +165,9 @@ def trend(run, oods, reading="best_direction"):
         paint, at = colour(ood), len(x) + 0.2 * (k - (len(oods) - 1) / 2)
         values = 100 * tables.per_layer(run, ood, "min_of_misp", reading)
         axis.plot(x, values, marker="o", ms=4, color=paint, label=short(ood))
+        seeds = [100 * tables.per_layer(one, ood, "min_of_misp", reading) for one in tables.with_seeds(run, ood)]
+        if len(seeds) > 1:
+            axis.fill_between(x, np.min(seeds, 0), np.max(seeds, 0), color=paint, alpha=0.15, lw=0)
         final = run.metrics(ood)
         final = final[final.score.eq("fc/misp") & final.reading.eq("fixed_direction")].auroc.iloc[0]
         axis.plot(at, 100 * final, marker="s", color=paint, mec="white")

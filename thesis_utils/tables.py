@@ -4,6 +4,7 @@ Each function returns a DataFrame of text, ready for `show`. A run that is not t
 "not recorded yet" in its place.
 """
 
+import numpy as np
 import pandas as pd
 
 from thesis_utils import data, metrics, runs, thesis
@@ -47,7 +48,19 @@ def grid(profile=None, dataset=None, cells=GRID, get=runs.find, **overrides):
 
 def interval(value, low, high):
     """A share in percent with its 95 % interval below."""
-    return f"{100 * value:.2f}\n({100 * low:.1f}\N{WORD JOINER}–\N{WORD JOINER}{100 * high:.1f})"
+    return f"{100 * value:.2f}\n({span(low, high)})"
+
+
+def span(low, high, sign=""):
+    """From one share to another, in percent; never broken into lines."""
+    return f"{100 * low:{sign}.1f}\N{WORD JOINER}–\N{WORD JOINER}{100 * high:{sign}.1f}"
+
+
+def over_seeds(values, sign=""):
+    """What stands below one seed's share where there are more: "[mean: lowest–highest]", in percent."""
+    if len(values) < 2:
+        return ""
+    return f"\n[{100 * np.mean(values):{sign}.2f}:\N{NO-BREAK SPACE}{span(min(values), max(values), sign)}]"
 
 
 def thesis_cell(dataset, activation, factor, ood, method):
@@ -71,6 +84,11 @@ def pick(run, ood, score, reading):
     return table[table.score.eq(score) & table.reading.eq(reading)].iloc[0]
 
 
+def with_seeds(run, ood):
+    """The runs that differ from `run` in the seed at most and have `ood` scored."""
+    return [one for one in runs.seeds(run.config) if ood in one.out_distributions()]
+
+
 def out_distributions(dataset, models):
     """The rows of an OOD table: what is usual for the in-distribution, then whatever else was scored."""
     usual = list(runs.OUT_DISTRIBUTIONS.get(dataset, ()))
@@ -86,21 +104,28 @@ def accuracy_interval(run):
 
 
 def accuracy(profile=None, dataset=None):
-    """Test accuracy in percent, thesis beside ours (slides 6, 21 and 35), with a 95 % interval over the images."""
+    """Test accuracy in percent, thesis beside ours (slides 6, 21 and 35), with a 95 % interval over the images.
+
+    In square brackets the mean over several seeds, and from the lowest to the highest.
+    """
     dataset = dataset or runs.configure(profile).dataset
     cells = [cell for cell in ACCURACY_GRID if dataset != "cifar100" or cell in GRID]
     rows = {}
     for (activation, factor), run in grid(profile, dataset, cells).items():
         ours = MISSING
         if run:
-            ours = interval(*accuracy_interval(run))
+            accuracies = [one.accuracy() for one in runs.seeds(run.config)]
+            ours = interval(*accuracy_interval(run)) + over_seeds(accuracies)
         theirs = thesis_cell(dataset, activation, factor, "test", "accuracy")
         rows[model_label(activation, factor)] = {"thesis": theirs, "ours": ours}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("network")
 
 
 def benchmark(methods, profile=None, dataset=None, reading="fixed_direction"):
-    """AUROC at the final layer and of the ensemble, thesis beside ours (slides 22, 23 and 36)."""
+    """AUROC at the final layer and of the ensemble, thesis beside ours (slides 22, 23 and 36).
+
+    In square brackets the mean over several seeds, and from the lowest to the highest.
+    """
     dataset = dataset or runs.configure(profile).dataset
     models = grid(profile, dataset)
     rows = {}
@@ -113,24 +138,34 @@ def benchmark(methods, profile=None, dataset=None, reading="fixed_direction"):
                 row[method, "thesis"] = thesis_cell(dataset, activation, factor, ood, key)
                 row[method, "ours"] = absent(run)
                 if found is not None:
-                    row[method, "ours"] = interval(found.auroc, found.auroc_low, found.auroc_high)
+                    areas = [pick(one, ood, score, reading).auroc for one in with_seeds(run, ood)]
+                    row[method, "ours"] = interval(found.auroc, found.auroc_low, found.auroc_high) + over_seeds(areas)
             rows[model_label(activation, factor), ood] = row
     return _frame(rows)
 
 
 def gain(profile=None, dataset=None):
-    """AUROC of MiSP minus that of MSP at the final layer, in points: positive, says the thesis' second claim."""
+    """AUROC of MiSP minus that of MSP at the final layer, in points: positive, says the thesis' second claim.
+
+    In square brackets the mean over several seeds, and from the lowest to the highest.
+    """
     dataset = dataset or runs.configure(profile).dataset
     models, rows = grid(profile, dataset), {}
+
+    def gained(run, ood):
+        misp, msp = (pick(run, ood, f"fc/{key}", "fixed_direction").auroc for key in ("misp", "msp"))
+        return misp - msp
+
     for (activation, factor), run in models.items():
         for ood in out_distributions(dataset, models):
             theirs = [thesis.value(dataset, activation, factor, ood, key) for key in ("misp", "msp")]
-            ours = [pick(run, ood, f"fc/{key}", "fixed_direction") for key in ("misp", "msp")]
+            ours = absent(run)
+            if run and ood in run.out_distributions():
+                gains = [gained(one, ood) for one in with_seeds(run, ood)]
+                ours = f"{100 * gained(run, ood):+.2f}{over_seeds(gains, '+')}"
             rows[model_label(activation, factor), ood] = {
                 ("MiSP − MSP", "thesis"): NONE if theirs[0] is None else f"{theirs[0][0] - theirs[1][0]:+.2f}",
-                ("MiSP − MSP", "ours"): absent(run)
-                if ours[0] is None
-                else f"{100 * (ours[0].auroc - ours[1].auroc):+.2f}",
+                ("MiSP − MSP", "ours"): ours,
             }
     return _frame(rows)
 
@@ -362,9 +397,14 @@ def mixture_metrics(run, near, far, shares, column="fc/misp"):
     return 100 * pd.DataFrame.from_dict(rows, orient="index")
 
 
-def made_by(models):
-    """One sentence for a caption: which profile, how many epochs and seeds, which images."""
+def made_by(models, all_seeds=False):
+    """One sentence for a caption: which profile, how many epochs and seeds, which images.
+
+    `all_seeds`: the caption's table shows the runs of other seeds besides.
+    """
     found = [run for run in models if run]
+    if all_seeds:
+        found = [one for run in found for one in runs.seeds(run.config)]
     if not found:
         return "No run of this profile is recorded yet."
     config = found[0].config
@@ -386,11 +426,12 @@ def recorded():
     rows = {}
     for run in (runs.opened(path.parent) for path in paths):
         config, origin = run.config, run.provenance
+        precision = origin.get("precision", config.precision)
         rows[config.name] = {
             "epochs": len(run.history),
             "accuracy": f"{100 * run.accuracy():.2f}" if config.dataset in run.scored() else NONE,
             "trained for": f"{origin['wall_seconds'] / 60:.0f} min",
-            "on": f"{origin['device']}, {origin.get('precision', config.precision)}\ntorch {origin['versions']['torch']}",
+            "on": f"{origin['device']}, {precision}\ntorch {origin['versions']['torch']}",
             "code": origin["code"],
             "date": origin["date"],
         }

@@ -1,0 +1,69 @@
+"""What the tables say, worked out by hand from runs of several seeds."""
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from thesis_utils import evaluation, plots, runs, tables
+from thesis_utils.models import LAYERS
+from thesis_utils.scorers import AGGREGATIONS
+
+
+def plain(text):
+    """Without the characters that keep a number in one line."""
+    return text.replace("\N{WORD JOINER}", "").replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_several_seeds_are_a_mean_and_a_range():
+    assert plain(tables.over_seeds([0.82, 0.85, 0.84])) == "\n[83.67: 82.0–85.0]"
+    assert plain(tables.over_seeds([0.01, -0.03], "+")) == "\n[-1.00: -3.0–+1.0]"
+    assert tables.over_seeds([0.82]) == tables.over_seeds([]) == ""
+
+
+@pytest.fixture
+def three_seeds(monkeypatch):
+    """ReLU networks of seeds 0 to 2: accuracy 80, 82 and 81 %; AUROC 0.7, 0.9 and 0.8 of MiSP, 0.2 less of MSP."""
+
+    def a_run(config):
+        correct = pd.DataFrame({evaluation.CORRECT: [1.0] * (80, 82, 81)[config.seed] + [0.0] * 20})
+        area = (0.7, 0.9, 0.8)[config.seed]
+        places = [("fc/msp", area - 0.2), ("fc/misp", area)]
+        places += [(f"{layer}/{score}", area) for layer in LAYERS for score in AGGREGATIONS]
+        rows = [
+            {"score": score, "reading": reading, "auroc": value, "auroc_low": value - 0.01, "auroc_high": value + 0.01}
+            for score, value in places
+            for reading in ("fixed_direction", "best_direction")
+        ]
+        return SimpleNamespace(
+            config=config,
+            accuracy=lambda: correct[evaluation.CORRECT][:100].mean(),
+            scores=lambda name: correct[:100],
+            out_distributions=lambda: ["svhn"],
+            metrics=lambda name: pd.DataFrame(rows),
+        )
+
+    found = {seed: a_run(runs.configure("compact", activation="relu", seed=seed)) for seed in range(3)}
+    monkeypatch.setattr(
+        runs, "find", lambda c: found.get(c.seed) if found[0].config.activation == c.activation else None
+    )
+    monkeypatch.setattr(tables.grid, "__defaults__", (None, None, tables.GRID, runs.find))
+    return found
+
+
+def test_tables_show_one_seed_then_all(three_seeds):
+    accuracy = tables.accuracy("compact").loc["ReLU", "ours"]
+    assert plain(accuracy) == "80.00\n(72.2–87.8)\n[81.00: 80.0–82.0]"
+    area = tables.benchmark(["MiSP"], "compact").loc[("ReLU", "svhn"), ("MiSP", "ours")]
+    assert plain(area) == "70.00\n(69.0–71.0)\n[80.00: 70.0–90.0]"
+    gain = tables.gain("compact").loc[("ReLU", "svhn"), ("MiSP − MSP", "ours")]
+    assert plain(gain) == "+20.00\n[+20.00: +20.0–+20.0]"
+    models = tables.grid("compact").values()
+    assert "one seed" in tables.made_by(models) and "up to 3 seeds" in tables.made_by(models, all_seeds=True)
+
+
+def test_the_trend_has_a_band_over_seeds(three_seeds):
+    (axis,) = plots.trend(three_seeds[0], ["svhn"]).axes
+    (band,) = axis.collections
+    (outline,) = band.get_paths()
+    assert outline.get_extents().y0 == pytest.approx(70) and outline.get_extents().y1 == pytest.approx(90)
