@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from thesis_utils import data, runs
-from thesis_utils.losses import entropy_loss
 from thesis_utils.models import resnet34
 from thesis_utils.training import accuracy, autocast
 
@@ -49,7 +48,7 @@ def training_images():
     return images, held_out, data.Normalisation.of(images)
 
 
-def short_training(activation, optimizer, learning_rate, clipped, adjusted, factor=0.0, reduction="mean"):
+def short_training(activation, optimizer, learning_rate, clipped, adjusted):
     """Largest cross-entropy of all steps, mean of the last 20 (nats), and the accuracy on the calibration images."""
     images, held_out, normalise = training_images()
     torch.manual_seed(0)
@@ -67,16 +66,14 @@ def short_training(activation, optimizer, learning_rate, clipped, adjusted, fact
     for batch in tqdm(order.split(BATCH)[:STEPS], f"{activation} {optimizer} {learning_rate}", mininterval=5):
         inputs = normalise(data.augment(images.pixels[batch], generator))
         with autocast(torch.device("cpu"), "bfloat16"):
-            logits, layers = model.forward_layers(inputs)
-        cross_entropy = loss = F.cross_entropy(logits.float(), images.labels[batch])
-        if factor:
-            loss = loss + factor * entropy_loss(list(model.log_probs(layers).values()), reduction)
+            logits = model(inputs)
+        loss = F.cross_entropy(logits.float(), images.labels[batch])
         steps.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0 if clipped else math.inf)
         steps.step()
         schedule.step()
-        losses.append(cross_entropy.item())
+        losses.append(loss.item())
     return torch.tensor(losses).max(), sum(losses[-20:]) / 20, accuracy(model, held_out, normalise)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 from thesis_utils import tables, thesis
 from thesis_utils.models import LAYERS
@@ -59,21 +60,40 @@ def learning_curves(found):
     return figure
 
 
-def entropy_reductions():
-    """What the entropy loss costs in accuracy, summed or averaged over pixels (short trainings), and on slide 21."""
-    table = tables.experiment("entropy")
-    if table.empty:
+def entropy_reductions(models):
+    """What the entropy loss costs in accuracy, by how it is added up over pixels and layers, and on slide 21.
+
+    Short trainings (`experiments/entropy.py`), and those of `models`, {(activation, lambda): run}, on CIFAR-10. A mean
+    over pixels that is summed over the 16 layers is, at lambda, what a mean over the layers too is at 16 lambda.
+    """
+    short = tables.experiment("entropy")
+    if short.empty:
         return not_recorded()
-    figure, axes = grown(1, height=2.8, width=6)
-    axis, zero = axes[0, 0], table.accuracy[table.entropy_factor.eq(0)].iloc[0]
-    factors = sorted(set(table.entropy_factor) - {0})
-    for reduction, paint in (("mean", BLUE), ("sum", VERMILION)):
-        found = table[table.reduction.eq(reduction)].set_index("entropy_factor").accuracy.reindex(factors)
-        axis.plot([f"{factor:g}" for factor in factors], 100 * (found - zero), "o-", color=paint, label=reduction)
-    base, *theirs = (thesis.value("cifar10", "log_softmax", f, "test", "accuracy")[0] for f in (0, *factors))
-    axis.plot(range(len(factors)), [value - base for value in theirs], "o--", color="black", mfc="none", label="thesis")
+    series = {}
+    for reduction, rows in short.groupby("entropy_reduction"):
+        series[f"{reduction}, short trainings"] = rows.set_index("entropy_factor").accuracy
+    zero = series["mean, short trainings"][0.0]
+    lost = {name: 100 * (accuracies - zero) for name, accuracies in series.items()}
+    whole = {
+        factor: 100 * run.accuracy()
+        for (activation, factor), run in models.items()
+        if activation == "log_softmax" and run and run.config.dataset == "cifar10"
+    }
+    if 0.0 in whole:
+        lost["mean, whole trainings"] = pd.Series(whole) - whole[0.0]
+        lost["mean over layers too"] = lost["mean, whole trainings"].rename(lambda factor: len(LAYERS) * factor)
+    factors = [factor for activation, factor in tables.ACCURACY_GRID if activation == "log_softmax"]
+    theirs = {factor: thesis.value("cifar10", "log_softmax", factor, "test", "accuracy")[0] for factor in factors}
+    lost["thesis"] = pd.Series(theirs) - theirs[0.0]
+
+    figure, axes = grown(1, height=3.2)
+    axis = axes[0, 0]
+    looks = dict(zip(lost, [(SKY, "o--"), (ORANGE, "o--"), (BLUE, "o-"), (GREEN, "s-")])) | {"thesis": ("black", "o:")}
+    for name, points in lost.items():
+        paint, line = looks[name]
+        axis.plot(points[points.index > 0], line, color=paint, label=name, mfc="none" if name == "thesis" else paint)
     axis.axhline(0, color=GREY, lw=0.8)
-    axis.set(xlabel="λ", ylabel="points", title="Accuracy, minus that with λ = 0")
+    axis.set(xscale="log", xlabel="λ", ylabel="points", title="Accuracy, minus that with λ = 0")
     axis.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
 
