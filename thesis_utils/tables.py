@@ -37,7 +37,7 @@ def label(run):
 
 
 def grid(profile=None, dataset=None, cells=GRID, get=runs.find, **overrides):
-    """{(activation, lambda): run} of a profile and in-distribution; None where there is none, unless `get` trains."""
+    """{(activation, lambda): what `get` finds of it} for a profile and in-distribution: a run, or None."""
     return {
         (activation, factor): get(
             runs.configure(profile, dataset=dataset, activation=activation, entropy_factor=factor, **overrides)
