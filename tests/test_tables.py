@@ -16,8 +16,8 @@ def plain(text):
 
 
 def test_several_seeds_are_a_mean_and_a_range():
-    assert plain(tables.over_seeds([0.82, 0.85, 0.84])) == "\n[83.67: 82.0–85.0]"
-    assert plain(tables.over_seeds([0.01, -0.03], "+")) == "\n[-1.00: -3.0–+1.0]"
+    assert plain(tables.over_seeds([0.82, 0.85, 0.84])) == "\n[83.7: 82.0–85.0]"
+    assert plain(tables.over_seeds([0.01, -0.03], "+", " to ")) == "\n[-1.0: -3.0 to +1.0]"
     assert tables.over_seeds([0.82]) == tables.over_seeds([]) == ""
 
 
@@ -53,17 +53,18 @@ def three_seeds(monkeypatch):
 
 def test_tables_show_one_seed_then_all(three_seeds):
     accuracy = tables.accuracy("compact").loc["ReLU", "ours"]
-    assert plain(accuracy) == "80.00\n(72.2–87.8)\n[81.00: 80.0–82.0]"
+    assert plain(accuracy) == "80.00\n(72.2–87.8)\n[81.0: 80.0–82.0]"
     area = tables.benchmark(["MiSP"], "compact").loc[("ReLU", "svhn"), ("MiSP", "ours")]
-    assert plain(area) == "70.00\n(69.0–71.0)\n[80.00: 70.0–90.0]"
+    assert plain(area) == "70.00\n(69.0–71.0)\n[80.0: 70.0–90.0]"
     gain = tables.gain("compact").loc[("ReLU", "svhn"), ("MiSP − MSP", "ours")]
-    assert plain(gain) == "+20.00\n[+20.00: +20.0–+20.0]"
+    assert plain(gain) == "+20.00\n[+20.0: +20.0 to +20.0]"
     models = tables.grid("compact").values()
     assert "one seed" in tables.made_by(models) and "up to 3 seeds" in tables.made_by(models, all_seeds=True)
 
 
 def test_the_trend_has_a_band_over_seeds(three_seeds):
     (axis,) = plots.trend(three_seeds[0], ["svhn"]).axes
-    (band,) = axis.collections
+    band, final = axis.collections
+    assert final.get_segments()[0][:, 1] == pytest.approx([70, 90])
     (outline,) = band.get_paths()
     assert outline.get_extents().y0 == pytest.approx(70) and outline.get_extents().y1 == pytest.approx(90)

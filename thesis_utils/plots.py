@@ -185,12 +185,14 @@ def trend(run, oods, reading="best_direction"):
         paint, at = colour(ood), len(x) + 0.2 * (k - (len(oods) - 1) / 2)
         values = 100 * tables.per_layer(run, ood, "min_of_misp", reading)
         axis.plot(x, values, marker="o", ms=4, color=paint, label=short(ood))
-        seeds = [100 * tables.per_layer(one, ood, "min_of_misp", reading) for one in tables.with_seeds(run, ood)]
+        seeds = tables.with_seeds(run, ood)
         if len(seeds) > 1:
-            axis.fill_between(x, np.min(seeds, 0), np.max(seeds, 0), color=paint, alpha=0.15, lw=0)
-        final = run.metrics(ood)
-        final = final[final.score.eq("fc/misp") & final.reading.eq("fixed_direction")].auroc.iloc[0]
-        axis.plot(at, 100 * final, marker="s", color=paint, mec="white")
+            curves = [100 * tables.per_layer(one, ood, "min_of_misp", reading) for one in seeds]
+            axis.fill_between(x, np.min(curves, 0), np.max(curves, 0), color=paint, alpha=0.15, lw=0)
+        rows = [one.metrics(ood).query("score == 'fc/misp' and reading == 'fixed_direction'") for one in (run, *seeds)]
+        finals = [100 * row.auroc.item() for row in rows]
+        axis.plot(at, finals[0], marker="s", color=paint, mec="white")
+        axis.vlines(at, min(finals), max(finals), color=paint, alpha=0.4)
         theirs = thesis.curve("log_softmax_el0_min_of_misp", ood, run.config.dataset)
         twice = ood in thesis.STANDS_FOR and thesis.STANDS_FOR[ood] in oods
         if theirs and reading == "best_direction" and not twice:

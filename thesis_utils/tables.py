@@ -48,19 +48,15 @@ def grid(profile=None, dataset=None, cells=GRID, get=runs.find, **overrides):
 
 def interval(value, low, high):
     """A share in percent with its 95 % interval below."""
-    return f"{100 * value:.2f}\n({span(low, high)})"
+    return f"{100 * value:.2f}\n({100 * low:.1f}\N{WORD JOINER}–\N{WORD JOINER}{100 * high:.1f})"
 
 
-def span(low, high, sign=""):
-    """From one share to another, in percent; never broken into lines."""
-    return f"{100 * low:{sign}.1f}\N{WORD JOINER}–\N{WORD JOINER}{100 * high:{sign}.1f}"
-
-
-def over_seeds(values, sign=""):
+def over_seeds(values, sign="", to="\N{WORD JOINER}–\N{WORD JOINER}"):
     """What stands below one seed's share where there are more: "[mean: lowest–highest]", in percent."""
     if len(values) < 2:
         return ""
-    return f"\n[{100 * np.mean(values):{sign}.2f}:\N{NO-BREAK SPACE}{span(min(values), max(values), sign)}]"
+    mean, low, high = (f"{100 * value:{sign}.1f}" for value in (np.mean(values), min(values), max(values)))
+    return f"\n[{mean}:\N{NO-BREAK SPACE}{low}{to}{high}]"
 
 
 def thesis_cell(dataset, activation, factor, ood, method):
@@ -124,7 +120,8 @@ def accuracy(profile=None, dataset=None):
 def benchmark(methods, profile=None, dataset=None, reading="fixed_direction"):
     """AUROC at the final layer and of the ensemble, thesis beside ours (slides 22, 23 and 36).
 
-    In square brackets the mean over several seeds, and from the lowest to the highest.
+    In square brackets the mean over several seeds, and from the lowest to the highest. A method of which the thesis has
+    no number at all has no column of the thesis.
     """
     dataset = dataset or runs.configure(profile).dataset
     models = grid(profile, dataset)
@@ -141,7 +138,8 @@ def benchmark(methods, profile=None, dataset=None, reading="fixed_direction"):
                     areas = [pick(one, ood, score, reading).auroc for one in with_seeds(run, ood)]
                     row[method, "ours"] = interval(found.auroc, found.auroc_low, found.auroc_high) + over_seeds(areas)
             rows[model_label(activation, factor), ood] = row
-    return _frame(rows)
+    frame = _frame(rows)
+    return frame.drop(columns=[column for column in frame if column[-1] == "thesis" and frame[column].eq(NONE).all()])
 
 
 def gain(profile=None, dataset=None):
@@ -162,7 +160,7 @@ def gain(profile=None, dataset=None):
             ours = absent(run)
             if run and ood in run.out_distributions():
                 gains = [gained(one, ood) for one in with_seeds(run, ood)]
-                ours = f"{100 * gained(run, ood):+.2f}{over_seeds(gains, '+')}"
+                ours = f"{100 * gained(run, ood):+.2f}{over_seeds(gains, '+', ' to ')}"
             rows[model_label(activation, factor), ood] = {
                 ("MiSP − MSP", "thesis"): NONE if theirs[0] is None else f"{theirs[0][0] - theirs[1][0]:+.2f}",
                 ("MiSP − MSP", "ours"): ours,
