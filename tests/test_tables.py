@@ -62,6 +62,13 @@ def test_tables_show_one_seed_then_all(three_seeds):
     assert "one seed" in tables.made_by(models) and "up to 3 seeds" in tables.made_by(models, all_seeds=True)
 
 
+def test_a_column_of_the_thesis_stands_only_where_it_has_a_number():
+    shown = tables.benchmark(["MSP", "ASP"], "compact", "cifar10")
+    assert list(shown) == [("MSP", "thesis"), ("MSP", "ours"), ("ASP", "ours")]
+    nothing = tables.benchmark(["MSP", "ASP"], "compact", "a_set_without_runs")
+    assert nothing.to_numpy().tolist() == [[tables.MISSING]]
+
+
 def test_the_trend_has_a_band_over_seeds(three_seeds):
     (axis,) = plots.trend(three_seeds[0], ["svhn"]).axes
     band, final = axis.collections

@@ -93,7 +93,8 @@ def entropy_reductions(models):
         paint, line = looks[name]
         axis.plot(points[points.index > 0], line, color=paint, label=name, mfc="none" if name == "thesis" else paint)
     axis.axhline(0, color=GREY, lw=0.8)
-    axis.set(xscale="log", xlim=(factors[1] / 1.3, 2 * factors[-1]), xlabel="λ", ylabel="points", title="Accuracy, minus that with λ = 0")
+    axis.set(xlabel="λ", ylabel="points", title="Accuracy, minus that with λ = 0")
+    axis.set(xscale="log", xlim=(factors[1] / 1.3, 2 * factors[-1]))
     axis.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
 

@@ -139,7 +139,7 @@ def benchmark(methods, profile=None, dataset=None, reading="fixed_direction"):
                     row[method, "ours"] = interval(found.auroc, found.auroc_low, found.auroc_high) + over_seeds(areas)
             rows[model_label(activation, factor), ood] = row
     frame = _frame(rows)
-    return frame.drop(columns=[column for column in frame if column[-1] == "thesis" and frame[column].eq(NONE).all()])
+    return frame.drop(columns=[name for name in frame if name[1:] == ("thesis",) and frame[name].eq(NONE).all()])
 
 
 def gain(profile=None, dataset=None):
