@@ -17,7 +17,7 @@ def plain(text):
 
 def test_several_seeds_are_a_mean_and_a_range():
     assert plain(tables.over_seeds([0.82, 0.85, 0.84])) == "\n[83.7: 82.0–85.0]"
-    assert plain(tables.over_seeds([0.01, -0.03], "+", " to ")) == "\n[-1.0: -3.0 to +1.0]"
+    assert plain(tables.over_seeds([0.01, -0.03], "+")) == "\n[-1.0: -3.0 to +1.0]"
     assert tables.over_seeds([0.82]) == tables.over_seeds([]) == ""
 
 
@@ -67,6 +67,30 @@ def test_a_column_of_the_thesis_stands_only_where_it_has_a_number():
     assert list(shown) == [("MSP", "thesis"), ("MSP", "ours"), ("ASP", "ours")]
     nothing = tables.benchmark(["MSP", "ASP"], "compact", "a_set_without_runs")
     assert nothing.to_numpy().tolist() == [[tables.MISSING]]
+
+
+def test_what_the_entropy_loss_costs(monkeypatch):
+    rows = [("mean", 0.0, 0.7), ("mean", 0.1, 0.6), ("sum", 0.1, 0.5)]
+    short = pd.DataFrame(rows, columns=["entropy_reduction", "entropy_factor", "accuracy"])
+    monkeypatch.setattr(tables, "experiment", lambda name: short)
+
+    def a_run(accuracy, dataset="cifar10"):
+        return SimpleNamespace(config=SimpleNamespace(dataset=dataset), accuracy=lambda: accuracy)
+
+    models = {("relu", 0.0): a_run(0.9), ("log_softmax", 0.0): a_run(0.8), ("log_softmax", 0.01): a_run(0.77)}
+    models["log_softmax", 0.1] = None
+    found = tables.entropy_costs(models)
+    assert found["thesis"][0.1] == pytest.approx(91.92 - 93.5) and len(found["thesis"]) == 5
+    assert {name: points.round(6).to_dict() for name, points in found.items() if name != "thesis"} == {
+        "mean, short trainings": {0.1: -10.0},
+        "sum, short trainings": {0.1: -20.0},
+        "mean, whole trainings": {0.01: -3.0},
+        "mean over layers too": {0.16: -3.0},
+    }
+    others = {("log_softmax", 0.0): a_run(0.8, "digits_0_4")}
+    assert list(tables.entropy_costs(others)) == ["mean, short trainings", "sum, short trainings", "thesis"]
+    short = short[:0]
+    assert tables.entropy_costs(models) == {}
 
 
 def test_the_trend_has_a_band_over_seeds(three_seeds):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 
 from thesis_utils import tables, thesis
 from thesis_utils.models import LAYERS
@@ -61,40 +60,26 @@ def learning_curves(found):
 
 
 def entropy_reductions(models):
-    """What the entropy loss costs in accuracy, by how it is added up over pixels and layers, and on slide 21.
-
-    Short trainings (`experiments/entropy.py`), and those of `models`, {(activation, lambda): run}, on CIFAR-10. A mean
-    over pixels that is summed over the 16 layers is, at lambda, what a mean over the layers too is at 16 lambda.
-    """
-    short = tables.experiment("entropy")
-    if short.empty:
+    """`tables.entropy_costs`: what the entropy loss costs in accuracy, by how it is added up, and on slide 21."""
+    costs = tables.entropy_costs(models)
+    if not costs:
         return not_recorded()
-    series = {}
-    for reduction, rows in short.groupby("entropy_reduction"):
-        series[f"{reduction}, short trainings"] = rows.set_index("entropy_factor").accuracy
-    zero = series["mean, short trainings"][0.0]
-    lost = {name: 100 * (accuracies - zero) for name, accuracies in series.items()}
-    whole = {
-        factor: 100 * run.accuracy()
-        for (activation, factor), run in models.items()
-        if activation == "log_softmax" and run and run.config.dataset == "cifar10"
+    looks = {
+        "mean, short trainings": (SKY, "o--"),
+        "sum, short trainings": (ORANGE, "o--"),
+        "mean, whole trainings": (BLUE, "o-"),
+        "mean over layers too": (GREEN, "s-"),
+        "thesis": ("black", "o:"),
     }
-    if 0.0 in whole:
-        lost["mean, whole trainings"] = pd.Series(whole) - whole[0.0]
-        lost["mean over layers too"] = lost["mean, whole trainings"].rename(lambda factor: len(LAYERS) * factor)
-    factors = [factor for activation, factor in tables.ACCURACY_GRID if activation == "log_softmax"]
-    theirs = {factor: thesis.value("cifar10", "log_softmax", factor, "test", "accuracy")[0] for factor in factors}
-    lost["thesis"] = pd.Series(theirs) - theirs[0.0]
-
     figure, axes = grown(1, height=3.2)
     axis = axes[0, 0]
-    looks = dict(zip(lost, [(SKY, "o--"), (ORANGE, "o--"), (BLUE, "o-"), (GREEN, "s-")])) | {"thesis": ("black", "o:")}
-    for name, points in lost.items():
+    for name, points in costs.items():
         paint, line = looks[name]
-        axis.plot(points[points.index > 0], line, color=paint, label=name, mfc="none" if name == "thesis" else paint)
+        axis.plot(points, line, color=paint, label=name, mfc="none" if name == "thesis" else paint)
     axis.axhline(0, color=GREY, lw=0.8)
-    axis.set(xlabel="λ", ylabel="points", title="Accuracy, minus that with λ = 0")
-    axis.set(xscale="log", xlim=(factors[1] / 1.3, 2 * factors[-1]))
+    factors = costs["thesis"].index
+    axis.set(xscale="log", xlim=(min(factors) / 1.3, 2 * max(factors)), xlabel="λ", ylabel="points")
+    axis.set_title("Accuracy, minus that with λ = 0")
     axis.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     return figure
 
@@ -190,8 +175,7 @@ def trend(run, oods, reading="best_direction"):
         if len(seeds) > 1:
             curves = [100 * tables.per_layer(one, ood, "min_of_misp", reading) for one in seeds]
             axis.fill_between(x, np.min(curves, 0), np.max(curves, 0), color=paint, alpha=0.15, lw=0)
-        rows = [one.metrics(ood).query("score == 'fc/misp' and reading == 'fixed_direction'") for one in (run, *seeds)]
-        finals = [100 * row.auroc.item() for row in rows]
+        finals = [100 * tables.metrics_row(one, ood, "fc/misp", "fixed_direction").auroc for one in (run, *seeds)]
         axis.plot(at, finals[0], marker="s", color=paint, mec="white")
         axis.vlines(at, min(finals), max(finals), color=paint, alpha=0.4)
         theirs = thesis.curve("log_softmax_el0_min_of_misp", ood, run.config.dataset)

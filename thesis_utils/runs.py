@@ -359,7 +359,7 @@ class Run:
         for name in kept:
             if (self.folder / name).exists():
                 shutil.copy(self.folder / name, partial / name)
-        columns = FIGURES if self.config.fine_tuning == "none" else (*evaluation.FINAL, evaluation.CORRECT)
+        columns = FIGURES if self.config.fine_tuning == "none" else FINE_TUNED_FIGURES
         for name in self.scored():
             table = self.scores(name)
             if not (weights and name in (self.config.dataset, "calibration")):
@@ -372,6 +372,7 @@ class Run:
 
 
 FIGURES = (*(f"{layer}/min_of_misp" for layer in LAYERS), *evaluation.FINAL, evaluation.ENSEMBLE, evaluation.CORRECT)
+FINE_TUNED_FIGURES = (*evaluation.FINAL, evaluation.CORRECT)
 
 
 def shorten(column):

@@ -51,10 +51,14 @@ def interval(value, low, high):
     return f"{100 * value:.2f}\n({100 * low:.1f}\N{WORD JOINER}–\N{WORD JOINER}{100 * high:.1f})"
 
 
-def over_seeds(values, sign="", to="\N{WORD JOINER}–\N{WORD JOINER}"):
-    """What stands below one seed's share where there are more: "[mean: lowest–highest]", in percent."""
+def over_seeds(values, sign=""):
+    """What stands below one seed's share where there are more: "[mean: lowest–highest]", in percent.
+
+    With `sign` "+" the numbers are differences, and have theirs.
+    """
     if len(values) < 2:
         return ""
+    to = " to " if sign else "\N{WORD JOINER}–\N{WORD JOINER}"
     mean, low, high = (f"{100 * value:{sign}.1f}" for value in (np.mean(values), min(values), max(values)))
     return f"\n[{mean}:\N{NO-BREAK SPACE}{low}{to}{high}]"
 
@@ -72,12 +76,17 @@ def absent(run):
     return UNSCORED if run else MISSING
 
 
-def pick(run, ood, score, reading):
-    """The metrics row of one score, or None."""
-    if run is None or ood not in run.out_distributions():
-        return None
+def metrics_row(run, ood, score, reading):
+    """The metrics row of one score."""
     table = run.metrics(ood)
     return table[table.score.eq(score) & table.reading.eq(reading)].iloc[0]
+
+
+def pick(run, ood, score, reading):
+    """The metrics row of one score, or None where there is no run or `ood` is none of its sets."""
+    if run is None or ood not in run.out_distributions():
+        return None
+    return metrics_row(run, ood, score, reading)
 
 
 def with_seeds(run, ood):
@@ -115,6 +124,35 @@ def accuracy(profile=None, dataset=None):
         theirs = thesis_cell(dataset, activation, factor, "test", "accuracy")
         rows[model_label(activation, factor)] = {"thesis": theirs, "ours": ours}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("network")
+
+
+def entropy_costs(models):
+    """Points of accuracy that the entropy loss costs: {how it is added up, or "thesis": a Series by lambda}.
+
+    From the short trainings of `experiments/entropy.py`, and from the runs of `models`, {(activation, lambda): run}, on
+    CIFAR-10. A mean over pixels that is summed over the 16 layers is, at lambda, what a mean over the layers too is at
+    16 lambda. Empty where the short trainings are not recorded.
+    """
+    short = experiment("entropy")
+    if short.empty:
+        return {}
+
+    def costs(accuracies, zero):
+        return 100 * (accuracies - zero)[accuracies.index > 0]
+
+    zero = short[short.entropy_factor.eq(0)].accuracy.item()
+    found = {
+        f"{reduction}, short trainings": costs(rows.set_index("entropy_factor").accuracy, zero)
+        for reduction, rows in short.groupby("entropy_reduction")
+    }
+    networks = {factor: run for (activation, factor), run in models.items() if activation == "log_softmax"}
+    whole = {factor: run.accuracy() for factor, run in networks.items() if run and run.config.dataset == "cifar10"}
+    if 0.0 in whole:
+        found["mean, whole trainings"] = costs(pd.Series(whole), whole[0.0])
+        found["mean over layers too"] = found["mean, whole trainings"].rename(lambda factor: len(LAYERS) * factor)
+    theirs = thesis.TABLES.query("dataset == 'cifar10' and activation == 'log_softmax' and method == 'accuracy'")
+    theirs = theirs.set_index("entropy_factor").value / 100
+    return found | {"thesis": costs(theirs, theirs[0.0])}
 
 
 def benchmark(methods, profile=None, dataset=None, reading="fixed_direction"):
@@ -160,7 +198,7 @@ def gain(profile=None, dataset=None):
             ours = absent(run)
             if run and ood in run.out_distributions():
                 gains = [gained(one, ood) for one in with_seeds(run, ood)]
-                ours = f"{100 * gained(run, ood):+.2f}{over_seeds(gains, '+', ' to ')}"
+                ours = f"{100 * gained(run, ood):+.2f}{over_seeds(gains, '+')}"
             rows[model_label(activation, factor), ood] = {
                 ("MiSP − MSP", "thesis"): NONE if theirs[0] is None else f"{theirs[0][0] - theirs[1][0]:+.2f}",
                 ("MiSP − MSP", "ours"): ours,
