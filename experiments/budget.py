@@ -9,15 +9,16 @@ smoothing, usual in speed runs, would change the very probabilities that are sco
 
 from experiments.recipe import record
 from thesis_utils import runs
+from thesis_utils.runs import store
 from thesis_utils.training import train
 
-COLUMNS = ("progressive", "epochs", "batch_size", "learning_rate", "accuracy")
-VARIANTS = ((False, 2, 128, 2e-3), (False, 2, 64, 2e-3), (True, 3, 128, 2e-3), (True, 3, 64, 2e-3))
+COLUMNS = ("sizes", "epochs", "batch_size", "learning_rate", "accuracy")
+VARIANTS = (("32", 2, 128, 2e-3), ("32", 2, 64, 2e-3), ("16-24-32", 3, 128, 2e-3), ("16-24-32", 3, 64, 2e-3))
 
 
 def measure(*variant):
     config = runs.configure("compact", activation="relu", **dict(zip(COLUMNS, variant)))
-    history = train(config, runs.OWN / f".budget-{config.name}")[2]
+    history = train(config, store.OWN / f".budget-{config.name}")[2]
     return (history.calibration_accuracy.iloc[-1],)
 
 

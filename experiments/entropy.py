@@ -10,7 +10,8 @@ small images less), one seed, accuracy on the test images like the thesis'.
 from experiments.recipe import record
 from thesis_utils import data, runs
 from thesis_utils.losses import REDUCTIONS
-from thesis_utils.tables import ACCURACY_GRID
+from thesis_utils.runs import store
+from thesis_utils.runs.config import ACCURACY_GRID
 from thesis_utils.training import accuracy, train
 
 FACTORS = [factor for activation, factor in ACCURACY_GRID if factor]
@@ -19,8 +20,8 @@ COLUMNS = ("entropy_reduction", "entropy_factor", "accuracy")
 
 
 def measure(*variant):
-    config = runs.configure("compact", epochs=2, progressive=False, **dict(zip(COLUMNS, variant)))
-    model, normalise, *_ = train(config, runs.OWN / f".entropy-{config.name}")
+    config = runs.configure("compact", epochs=2, sizes="32", **dict(zip(COLUMNS, variant)))
+    model, normalise, *_ = train(config, store.OWN / f".entropy-{config.name}")
     return (accuracy(model, data.load("cifar10"), normalise),)
 
 

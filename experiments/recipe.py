@@ -16,8 +16,9 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from thesis_utils import data, runs
+from thesis_utils import data
 from thesis_utils.models import resnet34
+from thesis_utils.runs import store
 from thesis_utils.training import accuracy, autocast
 
 STEPS, BATCH, WIDTH = 150, 128, 16
@@ -79,7 +80,7 @@ def short_training(activation, optimizer, learning_rate, clipped, adjusted):
 
 def record(name, columns, variants, measure):
     """Appends one row a variant to results/NAME; an interrupted experiment goes on where it stopped."""
-    path = runs.RECORDED / name
+    path = store.RECORDED / name
     done = len(pd.read_csv(path)) if path.exists() else 0
     with path.open("a", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")

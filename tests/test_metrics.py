@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
-from thesis_utils import metrics, tables
+from thesis_utils import metrics
+from thesis_utils.book import tables
 from thesis_utils.errors import InputError
 
 few_values = hnp.arrays(np.float64, st.integers(2, 40), elements=st.integers(-4, 4).map(float))  # many ties

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from thesis_utils import evaluation, plots, runs, tables
+from thesis_utils import evaluation, runs
+from thesis_utils.book import plots, tables
 from thesis_utils.models import LAYERS
 from thesis_utils.scorers import AGGREGATIONS
 

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thesis_utils import claims, evaluation, runs, tables, thesis, verdict
-from thesis_utils.claims import ABOVE, COMPARABLE, NO_WORSE, Cell
-from thesis_utils.verdict import NOT_REPRODUCED, REPRODUCED, UNDECIDED
+from thesis_utils import evaluation, runs
+from thesis_utils.book import claims, tables, thesis, verdict
+from thesis_utils.book.claims import ABOVE, COMPARABLE, NO_WORSE, Cell
+from thesis_utils.book.verdict import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
 ABOVE_0, BELOW_0, ACROSS_0 = np.array([[2.0, 1.0, 3.0], [-2.0, -3.0, -1.0], [0.0, -1.0, 1.0]])
 

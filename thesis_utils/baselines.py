@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from thesis_utils import data, metrics
 from thesis_utils.errors import InputError
+from thesis_utils.evaluation import float32
 from thesis_utils.mahalanobis import Ensemble, fgsm
-from thesis_utils.models import MAHALANOBIS_BLOCKS
 from thesis_utils.scorers import ascent, odin_loss, tempered
 
 TEMPERATURE = 1000.0
@@ -30,7 +30,6 @@ ODIN_EPSILONS = tuple(round(0.0002 * k, 4) for k in range(21))  # Liang et al. (
 MAHALANOBIS_EPSILONS = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.005, 0.01)  # the code of Lee et al. (2018)
 BATCH = 250
 ALL = (1000, 10**9)  # of each set, to tune on and to test on; the authors tune on 1,000
-IMAGES = {"demo": (60, 100), "compact": (500, 1000)}  # where a CPU has to be enough
 
 
 def odin(scorer, inputs, epsilons):
@@ -51,7 +50,7 @@ def blocks(scorer, inputs, epsilons):
         return scorer.gaussians[name].score(output.mean((2, 3)))
 
     columns = []
-    for name in MAHALANOBIS_BLOCKS:
+    for name in scorer.model.stages:
         step = ascent(lambda images, name=name: confidence(name, images).sum(), inputs, scorer.normalise.std)
         with torch.inference_mode():
             columns.append(torch.stack([confidence(name, inputs + e * step) for e in epsilons], 1))
@@ -120,6 +119,7 @@ class Comparison:
             else:
                 yield scorer.normalise(pixels)
 
+    @float32()
     def scores(self, method, part, epsilons):
         """Scores (N, E) or (N, E, 5) on the CPU."""
         function, missing = METHODS[method][0], [e for e in epsilons if (method, part, e) not in self.kept]

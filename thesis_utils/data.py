@@ -10,9 +10,10 @@ names; the sets that ship with scikit-learn; the downloads of torchvision and of
 
 import hashlib
 import os
+import shutil
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from torchvision.datasets.utils import download_and_extract_archive
 from torchvision.transforms.v2.functional import InterpolationMode, resize
 
 from thesis_utils.errors import InputError
+from thesis_utils.files import beside
 
 SIZE = 32
 CALIBRATION = 2000
@@ -48,6 +50,7 @@ class Images:
     def subset(self, indices):
         return Images(self.name, self.pixels[indices], self.labels[indices], self.classes)
 
+    @cached_property
     def checksum(self):
         """SHA-256 of pixels and labels, in order."""
         digest = hashlib.sha256(self.pixels.numpy().tobytes())
@@ -102,44 +105,72 @@ def noise(name, split):
     return as_images(name, rng.integers(0, 256, (2000, SIZE, SIZE, 3), dtype=np.uint8))
 
 
-def cifar(name, split):
+def cifar(name, split, folder, download):
     """CIFAR-10 or CIFAR-100 through torchvision."""
     source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-    data = source(DOWNLOADS, train=split == "train", download=True)
+    data = source(folder, train=split == "train", download=download)
     return as_images(name, data.data, data.targets, data.classes)
 
 
-def svhn(name, split):
+def svhn(name, split, folder, download):
     """SVHN's cropped digits through torchvision."""
-    data = datasets.SVHN(DOWNLOADS, split=split, download=True)
+    data = datasets.SVHN(folder, split=split, download=download)
     return as_images(name, data.data.transpose(0, 2, 3, 1), data.labels, range(10))
 
 
-def lsun(name, split):
+def lsun(name, split, folder, download):
     """LSUN (resize), 10,000 test scenes, from the archive of ODIN's authors."""
-    folder = DOWNLOADS / "LSUN_resize"
-    if not folder.is_dir():
+    if download:
         url, md5 = LSUN_RESIZE
-        download_and_extract_archive(url, DOWNLOADS, filename="LSUN_resize.tar.gz", md5=md5)
-    return from_folder(folder, name)
+        download_and_extract_archive(url, folder, filename="LSUN_resize.tar.gz", md5=md5)
+    return from_folder(folder / "LSUN_resize", name)
+
+
+DOWNLOADED = {  # where a set comes from, and how many images it has when it is whole
+    "cifar10": (cifar, {"train": 50_000, "test": 10_000}),
+    "cifar100": (cifar, {"train": 50_000, "test": 10_000}),
+    "svhn": (svhn, {"train": 73_257, "test": 26_032}),
+    "lsun": (lsun, {"test": 10_000}),
+}
+
+
+def download_folder(name, split):
+    return DOWNLOADS / f"{name}-{split}"
+
+
+def downloaded(name, split):
+    """One split of a set of `DOWNLOADED`, downloaded first if need be.
+
+    A download goes to a temporary folder, is counted and then renamed: an interrupted one never counts as there.
+    """
+    read, counts = DOWNLOADED[name]
+    if split not in counts:
+        raise InputError(f"{name} has {' and '.join(counts)} images only; train on another data set")
+    folder = download_folder(name, split)
+    if folder.exists():
+        return read(name, split, folder, False)
+    partial = beside(folder)
+    try:
+        partial.mkdir(parents=True)
+        images = read(name, split, partial, True)
+        if len(images) != counts[split]:
+            raise OSError(f"{len(images)} images came instead of {counts[split]}")
+        os.replace(partial, folder)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"{name} could not be downloaded to {DOWNLOADS} ({error}); "
+            f"put {name}.npz into a folder and name that folder in the environment variable THESIS_DATA"
+        ) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return images
 
 
 SOURCES = {
-    "cifar10": cifar,
-    "cifar100": cifar,
-    "svhn": svhn,
-    "lsun": lsun,
     "digits_0_4": digits,
     "digits_5_9": digits,
     "photo_patches": photo_patches,
     "noise": noise,
-}
-ONLY_TEST = {"lsun"}
-DOWNLOADED = {  # what a finished download leaves in `data/`
-    "cifar10": "cifar-10-batches-py",
-    "cifar100": "cifar-100-python",
-    "svhn": "test_32x32.mat",
-    "lsun": "LSUN_resize",
 }
 
 
@@ -208,14 +239,12 @@ def archives():
 
 def names():
     """All data sets that can be asked for by name."""
-    return sorted({*SOURCES, *archives()})
+    return sorted({*SOURCES, *DOWNLOADED, *archives()})
 
 
-def present(name):
+def present(name, split="test"):
     """Whether a data set can be loaded without a download."""
-    if name in DOWNLOADED and name not in archives():
-        return (DOWNLOADS / DOWNLOADED[name]).exists()
-    return name in names()
+    return name in {*SOURCES, *archives()} or name in DOWNLOADED and download_folder(name, split).exists()
 
 
 @lru_cache(maxsize=8)
@@ -231,15 +260,9 @@ def load(name, split="test"):
     if path:
         return from_npz(path, split)
     if name in SOURCES:
-        if split == "train" and name in ONLY_TEST:
-            raise InputError(f"{name} has test images only; train on another data set")
-        try:
-            return SOURCES[name](name, split)
-        except (OSError, RuntimeError) as error:
-            raise InputError(
-                f"{name} could not be downloaded to {DOWNLOADS} ({error}); "
-                f"put {name}.npz into a folder and name that folder in the environment variable THESIS_DATA"
-            ) from None
+        return SOURCES[name](name, split)
+    if name in DOWNLOADED:
+        return downloaded(name, split)
     if Path(name).is_dir():
         return from_folder(name)
     raise InputError(

@@ -86,8 +86,7 @@ class TiedGaussian:
     @classmethod
     def from_state(cls, state):
         gaussian = cls()
-        for key, value in state.items():
-            setattr(gaussian, key, value)
+        vars(gaussian).update(state)
         return gaussian
 
     def to(self, device):
@@ -118,17 +117,17 @@ class Ensemble:
         self.centre, self.scale = both.mean(0), both.std(0).clamp_min(1e-12)
         is_id = torch.cat([torch.ones(len(id_scores)), torch.zeros(len(ood_scores))])
         fitted = LogisticRegression(max_iter=1000).fit(((both - self.centre) / self.scale).numpy(), is_id.numpy())
-        self.weights = torch.from_numpy(fitted.coef_[0]).double()
+        self.weights, self.intercept = torch.from_numpy(fitted.coef_[0]), torch.from_numpy(fitted.intercept_)
         return self
 
     def score(self, scores):
-        return ((torch.as_tensor(scores).double() - self.centre) / self.scale) @ self.weights
+        return ((torch.as_tensor(scores).double() - self.centre) / self.scale) @ self.weights + self.intercept
 
     def state(self):
-        return {"centre": self.centre, "scale": self.scale, "weights": self.weights}
+        return vars(self)
 
     @classmethod
     def from_state(cls, state):
         ensemble = cls()
-        ensemble.centre, ensemble.scale, ensemble.weights = (state[key] for key in ("centre", "scale", "weights"))
+        vars(ensemble).update(state)
         return ensemble

@@ -20,7 +20,6 @@ from thesis_utils.errors import InputError
 
 BLOCKS = (3, 4, 6, 3)
 LAYERS = tuple(f"layer{stage}.{block}" for stage, count in enumerate(BLOCKS, 1) for block in range(1, count + 1))
-MAHALANOBIS_BLOCKS = ("stem", "layer1.3", "layer2.4", "layer3.6", "layer4.3")
 ACTIVATIONS = ("relu", "softmax", "log_softmax")
 
 
@@ -56,14 +55,21 @@ class Block(nn.Module):
                 nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
             )
         self.activation = FUNCTIONS[activation]
+        self.precise = False  # whether the output is float32 under autocast too
 
     def forward(self, x):
         residual = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return self.activation(residual + self.shortcut(x))
+        x = residual + self.shortcut(x)
+        return self.activation(x.float() if self.precise else x)
 
 
 class ResNet34(nn.Module):
-    """See the module's docstring; build it with `resnet34`."""
+    """See the module's docstring; build it with `resnet34`.
+
+    `layers` names the maps that are read, `stages` the outputs that the Mahalanobis ensemble weighs.
+    """
+
+    layers, stages = LAYERS, ("stem", "layer1.3", "layer2.4", "layer3.6", "layer4.3")
 
     def __init__(self, num_classes, width, activation):
         super().__init__()
@@ -77,6 +83,7 @@ class ResNet34(nn.Module):
                 stride = 2 if stage > 0 and block == 0 else 1
                 self.blocks.append(Block(channels_in, channels, stride, activation))
                 channels_in = channels
+        self.blocks[-1].precise = True
         self.fc = nn.Linear(channels_in, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -92,14 +99,14 @@ class ResNet34(nn.Module):
         Returns `(logits, layers)`; `layers` maps "stem", "layer1.1", ..., "layer4.3" to (N, C, H, W).
         """
         layers = dict(self.outputs(images))
-        x = layers[LAYERS[-1]]
-        return self.fc(self.adjust(x.mean((2, 3)))), layers
+        with torch.autocast(images.device.type, enabled=False):  # near -log C, bfloat16 has steps of 1/32
+            return self.fc(self.adjust(layers[self.layers[-1]].mean((2, 3)))), layers
 
     def outputs(self, images):
         """Yields (name, output) of the stem and of the 16 residual layers, each computed when it is asked for."""
         x = self.stem(images)
         yield "stem", x
-        for name, block in zip(LAYERS, self.blocks):
+        for name, block in zip(self.layers, self.blocks):
             x = block(x)
             yield name, x
 
@@ -124,7 +131,7 @@ class ResNet34(nn.Module):
         post hoc, as the log-softmax over channels of what the layer puts out.
         """
         read = (lambda x: x) if self.activation == "log_softmax" else channel_log_softmax
-        return {name: read(layers[name]) for name in LAYERS}
+        return {name: read(layers[name]) for name in self.layers}
 
 
 def resnet34(num_classes, width=64, activation="log_softmax"):
@@ -139,3 +146,6 @@ def resnet34(num_classes, width=64, activation="log_softmax"):
     if not (isinstance(num_classes, int) and num_classes >= 2):
         raise InputError(f"num_classes must be a whole number, at least 2, not {num_classes!r}")
     return ResNet34(num_classes, width, activation)
+
+
+ARCHITECTURES = {"resnet34": resnet34}

@@ -6,10 +6,9 @@ Every epoch draws its order and its augmentation from a generator seeded by (see
 writing `folder/training.pt`; an interrupted training goes on from there and, on a CPU, ends with the
 same history as an uninterrupted one.
 
-One recipe: AdamW, one cycle, gradient norm clipped to 1 (`runs.RECIPES` has what softmax needs besides); a
-`progressive` one sees small images first (Howard 2018), which costs two thirds of the time. Fine-tuning is the same
-loop from a trained network on: each batch is joined by twice as many outliers, at a tenth of the learning rate, for
-a sixth of the epochs (at least one).
+The recipe is the configuration's: the optimizer, one cycle of the learning rate (Smith 2018; momentum cycles the other
+way), a clipped gradient, and images that may be small at first (Howard 2018), which is cheaper. Fine-tuning is the same
+loop from a trained network on, each batch joined by outliers.
 """
 
 import time
@@ -23,10 +22,9 @@ from thesis_utils import data
 from thesis_utils.errors import Diverged, InputError
 from thesis_utils.files import replace
 from thesis_utils.losses import FINE_TUNING, entropy_loss
-from thesis_utils.models import resnet34
+from thesis_utils.models import ARCHITECTURES
 
 CHECK_EVERY = 20  # steps between two looks at the loss: looking waits for the device
-GROWING = (16, 24, 32)  # pixels: a third of a progressive training's steps at each size
 
 
 def best_device():
@@ -63,16 +61,53 @@ def accuracy(model, images, normalise, batch_size=500):
     return float(sum(hits)) / len(images)
 
 
-def resized(images, progress):
-    """Images (N, C, H, W) at the size that `GROWING` has at `progress`, the share (0 to 1) of steps done."""
-    size = GROWING[int(progress * len(GROWING))]
+def resized(images, sizes, progress):
+    """Images (N, C, H, W) at the one of `sizes` (pixels) whose turn is at `progress`, the share (0 to 1) of steps done.
+
+    Each size lasts for an equal share of the steps.
+    """
+    size = sizes[int(progress * len(sizes))]
     if size == images.shape[-1]:
         return images
     return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
+def optimizer_of(config, model, learning_rate):
+    """SGD with Nesterov momentum or AdamW; weight decay spares BatchNorm's parameters if `decay_norms` is false."""
+    norms, others = [], []
+    for module in model.modules():
+        is_norm = isinstance(module, torch.nn.BatchNorm2d)
+        (norms if is_norm else others).extend(module.parameters(recurse=False))
+    groups = [
+        {"params": others, "weight_decay": config.weight_decay},
+        {"params": norms, "weight_decay": config.weight_decay * config.decay_norms},
+    ]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, learning_rate, momentum=0.9, nesterov=True, fused=True)
+    return torch.optim.AdamW(groups, learning_rate, fused=True)
+
+
+def resumed(path, device, **origin):
+    """The state in `path`, or None; an InputError where it was begun with another precision or on other images."""
+    if not path.exists():
+        return None
+    state = torch.load(path, map_location=device, weights_only=True)
+    begun = state.get("precision")
+    if begun != origin["precision"]:
+        raise InputError(
+            f"the training in {path.parent} was begun in {begun} and would go on in {origin['precision']} here; let it "
+            f"go on on a machine that computes in {begun}, or train another network with --precision float32"
+        )
+    if state.get("images") != origin["images"]:
+        raise InputError(
+            f"the training in {path.parent} was begun on other images of the same name; put those back, or move that "
+            "folder away to train anew"
+        )
+    return state
+
+
 def train(config, folder, device=None, trained=None):
-    """Trains the network of `config`, or goes on from `folder/training.pt`.
+    """Trains the network of `config` (a `runs.Config`), or goes on from `folder/training.pt`.
 
     To fine-tune, `trained` is the network's state to start from. Returns (model, normalisation, history, wall
     seconds). The history has one row an epoch: the means over its steps of cross-entropy (nats), entropy loss (nats,
@@ -87,21 +122,21 @@ def train(config, folder, device=None, trained=None):
         raise InputError(f"batch_size must be at most the {len(images)} training images of {config.dataset}")
     normalise = data.Normalisation.of(images)
     torch.manual_seed(config.seed)
-    model = resnet34(len(images.classes), config.width, config.activation)
+    model = ARCHITECTURES[config.architecture](len(images.classes), config.width, config.activation)
     model = model.to(device, memory_format=torch.channels_last)
-    epochs, learning_rate, outlier_loss = config.epochs, config.learning_rate, FINE_TUNING.get(config.fine_tuning)
+    epochs, learning_rate, sizes = config.epochs, config.learning_rate, config.image_sizes
+    outlier_loss = FINE_TUNING.get(config.fine_tuning)
     if outlier_loss:
         model.load_state_dict(trained)
         outliers = data.load(config.outliers, "train").pixels.to(device)
-        epochs, learning_rate = max(epochs // 6, 1), learning_rate / 10
-    optimizer = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=config.weight_decay, fused=True)
+        epochs, learning_rate, sizes = config.tuning_epochs, config.tuning_rate, (data.SIZE,)
+    optimizer = optimizer_of(config, model, learning_rate)
     steps = len(images) // config.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * steps)
 
-    path = folder / "training.pt"
-    history, seconds = [], 0.0
-    if path.exists():
-        state = torch.load(path, map_location=device, weights_only=True)
+    path, history, seconds = folder / "training.pt", [], 0.0
+    origin = {"precision": precision_on(device, config.precision), "images": images.checksum}
+    if state := resumed(path, device, **origin):
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
@@ -120,11 +155,11 @@ def train(config, folder, device=None, trained=None):
         for step, batch in enumerate(bar):
             count, seen = len(batch), pixels[batch]
             if outlier_loss:
-                drawn = torch.randint(len(outliers), (2 * count,), generator=generator).to(device)
+                wanted = (config.outliers_per_image * count,)
+                drawn = torch.randint(len(outliers), wanted, generator=generator).to(device)
                 seen = torch.cat([seen, outliers[drawn]])
             inputs = normalise(data.augment(seen, generator, config.flip))
-            if config.progressive and not outlier_loss:
-                inputs = resized(inputs, ((epoch - 1) * steps + step) / (epochs * steps))
+            inputs = resized(inputs, sizes, ((epoch - 1) * steps + step) / (epochs * steps))
             with autocast(device, config.precision):
                 logits, layers = model.forward_layers(inputs)
             logits, outlier_logits = logits.float().tensor_split([count])
@@ -167,6 +202,7 @@ def train(config, folder, device=None, trained=None):
             "schedule": schedule.state_dict(),
             "history": history,
             "seconds": seconds,
+            **origin,
         }
         replace(path, lambda partial, state=state: torch.save(state, partial))
     return model, normalise, pd.DataFrame(history), seconds

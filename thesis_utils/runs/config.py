@@ -1,0 +1,225 @@
+"""What a run is made of: one frozen configuration, and the profiles that fill it.
+
+    config = configure("compact", dataset="cifar10", activation="log_softmax", entropy_factor=0.01)
+
+A profile and RECIPES only override what differs from `Config`'s defaults; an unknown key is refused.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+
+from thesis_utils import baselines, data
+from thesis_utils.errors import InputError
+from thesis_utils.losses import FINE_TUNING, REDUCTIONS
+from thesis_utils.models import ACTIVATIONS, ARCHITECTURES
+
+GRID = (("relu", 0.0), ("log_softmax", 0.0), ("log_softmax", 0.01))  # the networks of the thesis: activation, lambda
+ACCURACY_GRID = (("relu", 0.0), ("softmax", 0.0), *(("log_softmax", f) for f in (0.0, 1e-3, 5e-3, 1e-2, 5e-2, 1e-1)))
+NARROWEST = 8  # below, oneDNN's backward pass hangs or crashes on a CPU that has AVX2 only
+
+PROFILES = {
+    "demo": dict(dataset="digits_0_4", width=8, epochs=8, batch_size=32, flip=False, precision="float32"),
+    "compact": dict(width=16, epochs=10, batch_size=64, sizes="16-24-32"),
+    "thesis": dict(width=64, epochs=60),
+}
+RECIPES = {"softmax": dict(learning_rate=1e-2)}  # where an activation needs another value than the rest
+OUT_DISTRIBUTIONS = {
+    "digits_0_4": ("digits_5_9", "photo_patches", "noise"),
+    "cifar10": ("cifar100", "svhn", "lsun", "places9_resize", "places9_fix"),
+    "cifar100": ("cifar10", "svhn", "lsun", "places9_resize", "places9_fix"),
+}
+OUTLIERS = {"digits_0_4": "photo_patches"}  # to fine-tune on; all others: tinyimagenet32_subset
+NEAR_AND_FAR = {"digits_0_4": ("digits_5_9", "noise"), "cifar100": ("cifar10", "svhn")}  # all others: CIFAR-100, SVHN
+COMPARED = {"demo": (60, 100), "compact": (500, 1000)}  # images to tune and test baselines on; else `baselines.ALL`
+
+
+def one_of(*choices):
+    return (lambda value: value in choices), "one of " + ", ".join(choices)
+
+
+def whole(least):
+    return (lambda value: type(value) is int and value >= least), f"a whole number, at least {least}"
+
+
+def number(wanted, inside):
+    return (lambda value: type(value) is float and inside(value) and value < float("inf")), wanted
+
+
+def sizes(text):
+    """`"16-24-32"` as (16, 24, 32)."""
+    return tuple(int(size) for size in text.split("-"))
+
+
+def are_sizes(text):
+    parts = text.split("-") if isinstance(text, str) else []
+    return parts[-1:] == [str(data.SIZE)] and all(part.isdecimal() and 8 <= int(part) <= data.SIZE for part in parts)
+
+
+POSITIVE = number("a number above 0", lambda value: value > 0)
+NOT_NEGATIVE = number("a number, at least 0", lambda value: value >= 0)
+YES_OR_NO = (lambda value: type(value) is bool), "true or false"
+NAME = (lambda value: isinstance(value, str) and value != "" and "/" not in value), "the name of a data set"
+NAME_OR_NONE = (lambda value: value == "" or NAME[0](value)), "the name of a data set, or empty"
+RULES = {
+    "profile": one_of(*PROFILES),
+    "dataset": NAME,
+    "architecture": one_of(*ARCHITECTURES),
+    "activation": one_of(*ACTIVATIONS),
+    "entropy_factor": NOT_NEGATIVE,
+    "entropy_reduction": one_of(*REDUCTIONS),
+    "seed": whole(0),
+    "width": whole(NARROWEST),
+    "epochs": whole(1),
+    "batch_size": whole(1),
+    "optimizer": one_of("adamw", "sgd"),
+    "learning_rate": POSITIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "decay_norms": YES_OR_NO,
+    "clip_norm": POSITIVE,
+    "flip": YES_OR_NO,
+    "precision": one_of("float32", "bfloat16"),
+    "sizes": (are_sizes, f"pixels of the training's images, from 8 to {data.SIZE}, the last {data.SIZE}: 16-24-32"),
+    "fine_tuning": one_of("none", *FINE_TUNING),
+    "outliers": NAME_OR_NONE,
+    "outliers_per_image": whole(0),
+    "tuning_epochs": whole(0),
+    "tuning_rate": NOT_NEGATIVE,
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that a training depends on, but for its images and the precision that the processor allows.
+
+    Learning rates follow one cycle up to `learning_rate` and down to 0. `sizes` are the images' pixels, each for an
+    equal share of the steps. The last five fields belong together: what a fine-tuning adds to its network's own.
+    """
+
+    profile: str = "compact"
+    dataset: str = "cifar10"
+    architecture: str = "resnet34"
+    activation: str = "log_softmax"
+    entropy_factor: float = 0.0
+    entropy_reduction: str = "mean"
+    seed: int = 0
+    width: int = 16
+    epochs: int = 6
+    batch_size: int = 128
+    optimizer: str = "adamw"
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    decay_norms: bool = True
+    clip_norm: float = 1.0
+    flip: bool = True
+    precision: str = "bfloat16"
+    sizes: str = "32"
+    fine_tuning: str = "none"
+    outliers: str = ""
+    outliers_per_image: int = 0
+    tuning_epochs: int = 0
+    tuning_rate: float = 0.0
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if field.type is float and type(getattr(self, field.name)) is int:
+                object.__setattr__(self, field.name, float(getattr(self, field.name)))  # 0 and 0.0: one name
+        for field, (is_good, wanted) in RULES.items():
+            if not is_good(getattr(self, field)):
+                raise InputError(f"{field} must be {wanted}, not {getattr(self, field)!r}")
+        if self.entropy_factor and self.entropy_reduction == "sum" and len(self.image_sizes) > 1:
+            raise InputError(
+                "a sum over pixels weighs small images less, so that a training whose images grow would change the "
+                f"entropy_factor on the way; set sizes to {data.SIZE}, or entropy_reduction to mean"
+            )
+        if self.entropy_factor and self.activation != "log_softmax":
+            raise InputError(
+                f"an entropy_factor of {self.entropy_factor} needs activation log_softmax, not {self.activation}: "
+                "the entropy loss acts on maps of log-probabilities"
+            )
+        if len({self.fine_tuning == "none", *(not getattr(self, key) for key in UNTUNED if key != "fine_tuning")}) > 1:
+            raise InputError(
+                f"fine_tuning ({' or '.join(FINE_TUNING)}), outliers (an outlier set by name), outliers_per_image, "
+                "tuning_epochs and tuning_rate go together: give all of them, or none"
+            )
+
+    @property
+    def image_sizes(self):
+        """The images' sizes in pixels, in the order of the training."""
+        return sizes(self.sizes)
+
+    @property
+    def base(self):
+        """The configuration of the network that a fine-tuning starts from."""
+        return dataclasses.replace(self, **UNTUNED)
+
+    @property
+    def name(self):
+        """A folder name: what people vary, then six digits of a hash over all fields."""
+        digest = hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:6]
+        factor = f"-el{self.entropy_factor:g}" if self.activation == "log_softmax" else ""
+        tuned = "" if self.fine_tuning == "none" else f"-{self.fine_tuning}"
+        return f"{self.profile}-{self.dataset}-{self.activation}{factor}{tuned}-seed{self.seed}-{digest}"
+
+
+UNTUNED = {field.name: field.default for field in dataclasses.fields(Config)[-5:]}
+
+
+def near_and_far(dataset):
+    return NEAR_AND_FAR.get(dataset, ("cifar100", "svhn"))
+
+
+def compared_images(profile):
+    """(to tune on, to test on): how many images of each set a profile's baselines take at most."""
+    return COMPARED.get(profile, baselines.ALL)
+
+
+def configure(profile=None, **overrides):
+    """The profile's configuration with some of its values overridden; None stands for the profile's own value.
+
+    Without a profile: the one named by the environment variable THESIS_PROFILE, else "compact". An unknown profile or
+    key is an InputError. What a `fine_tuning` does not override: the usual outliers, two to an image, a sixth of the
+    epochs (at least one) and a tenth of the learning rate.
+    """
+    overrides = {key: value for key, value in overrides.items() if value is not None}
+    profile = profile or os.environ.get("THESIS_PROFILE") or "compact"
+    if profile not in PROFILES:
+        raise InputError(f"unknown profile {profile!r}; choose from {', '.join(PROFILES)}")
+    fields = {field.name for field in dataclasses.fields(Config)}
+    unknown = sorted(set(overrides) - fields)
+    if unknown:
+        raise InputError(f"unknown configuration key {unknown[0]!r}; there are {', '.join(sorted(fields))}")
+    recipe = RECIPES.get(overrides.get("activation"), {})
+    values = {"profile": profile, **PROFILES[profile], **recipe, **overrides}
+    if values.get("fine_tuning", "none") != "none":
+        base = Config(**{key: value for key, value in values.items() if key not in UNTUNED})
+        values = {
+            "outliers": OUTLIERS.get(base.dataset, "tinyimagenet32_subset"),
+            "outliers_per_image": 2,
+            "tuning_epochs": max(base.epochs // 6, 1),
+            "tuning_rate": base.learning_rate / 10,
+            **values,
+        }
+    return Config(**values)
+
+
+def fine_tunings(config):
+    """{method: configuration} of what is fine-tuned from a configuration, with the usual outliers."""
+    values = {key: value for key, value in vars(config).items() if key not in UNTUNED}
+    return {method: configure(**values, fine_tuning=method) for method in FINE_TUNING}
+
+
+def command(config):
+    """The shell command that trains a configuration."""
+    chosen = {"activation": config.activation, "fine_tuning": config.fine_tuning}
+    values = dataclasses.asdict(config)
+    varied = {key: value for key, value in chosen.items() if value != getattr(Config, key)}
+    recipe = configure(config.profile, **{key: values[key] for key in ("dataset", "epochs", "learning_rate")}, **chosen)
+    plain = configure(config.profile, activation=config.activation)
+    for key, value in values.items():
+        if value != getattr(recipe if key in UNTUNED else plain, key):
+            varied[key] = value
+    words = [f"--{key.replace('_', '-')} {value}" for key, value in varied.items()]
+    return " ".join([f"python -m thesis_utils train --profile {config.profile}", *words])

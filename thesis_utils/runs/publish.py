@@ -1,0 +1,53 @@
+"""From `runs/` into `results/`: of a run's files those that the book needs, small enough to commit."""
+
+import os
+import shutil
+
+import numpy as np
+import pandas as pd
+
+from thesis_utils import evaluation
+from thesis_utils.errors import InputError
+from thesis_utils.files import beside
+from thesis_utils.runs import store
+from thesis_utils.runs.finding import is_of, opened
+
+FILES = ("config.json", "provenance.json", "history.csv", store.METRICS, store.BASELINES)
+WEIGHTS = ("checkpoint.pt", "scorer.pt")
+
+
+def columns(table, config):
+    """The columns that figures need: of a fine-tuned run the final layer's, else also min of MiSP and the ensemble."""
+    final = [*evaluation.FINAL, evaluation.CORRECT]
+    layers = [column for column in table if column.endswith("/min_of_misp")]
+    wanted = final if config.fine_tuning != "none" else [*layers, *final, evaluation.ENSEMBLE]
+    return [column for column in wanted if column in table]
+
+
+def shorten(column):
+    """A float32 column rounded to 16 significant bits (relative error 2^-16), so that it packs into two thirds."""
+    bits = column.to_numpy(np.float32).view(np.uint32).astype(np.uint64)
+    return pd.Series(((bits + 0x80) & 0xFFFFFF00).astype(np.uint32).view(np.float32))
+
+
+def record(run, weights=False):
+    """Copies a run into `results/`: its metrics, the columns that figures need and, if asked for, its weights."""
+    run.metrics()
+    target = store.RECORDED / run.config.name
+    if target.exists() and not is_of(target, run.config):
+        raise InputError(f"{target} belongs to another configuration; it was left as it is, move it away to record")
+    partial = beside(target)
+    (partial / "scores").mkdir(parents=True)
+    for name in FILES + WEIGHTS * weights:
+        if (run.folder / name).exists():
+            shutil.copy(run.folder / name, partial / name)
+    for name in run.scored():
+        table = run.scores(name)
+        if not (weights and name in (run.config.dataset, "calibration")):
+            table = table[columns(table, run.config)]
+        path = partial / "scores" / f"{name}.parquet"
+        store.write_parquet([table.apply(shorten)], path, run.store.checksum(name))
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(partial, target)
+    opened.cache_clear()
+    return opened(target)

@@ -1,0 +1,191 @@
+"""What a finished run can tell: scores, metrics and baselines, read from its folder or computed.
+
+    run = get(configure("compact"))
+    run.metrics()                               # every score x data set x reading
+    run.scores("svhn")                          # per-image scores
+"""
+
+import dataclasses
+import sys
+from functools import cached_property
+
+import pandas as pd
+import torch
+
+from thesis_utils import baselines, data, evaluation
+from thesis_utils.errors import InputError
+from thesis_utils.files import replace
+from thesis_utils.models import ARCHITECTURES
+from thesis_utils.runs.config import OUT_DISTRIBUTIONS, command, compared_images, near_and_far
+from thesis_utils.runs.store import BASELINES, METRICS, Folder
+from thesis_utils.training import best_device
+
+
+class Run:
+    """A finished training with whatever scores it has; a recorded one is never written to."""
+
+    def __init__(self, folder):
+        self.store = Folder(folder)
+        self.folder, self.config, self.history = self.store.path, self.store.config, self.store.history
+        self.computed = {}  # per-image scores that the folder does not keep, by data set
+        self.fresh = set()  # sets whose scores are known to be of the images that there are now
+
+    def __repr__(self):
+        return f"Run({self.config.name}, {'recorded' if self.recorded else 'your own'})"
+
+    recorded = property(lambda self: self.store.recorded)
+    has_weights = property(lambda self: self.store.has_weights)
+    provenance = property(lambda self: self.store.provenance)
+
+    # --- what there is ----------------------------------------------------------------------------------
+
+    def scored(self):
+        """Names of the data sets whose per-image scores are in the folder."""
+        return self.store.scored()
+
+    def can_score(self, name):
+        """Whether `scores(name)` needs no training: the scores are there, or the weights."""
+        return self.has_weights or name in self.scored()
+
+    def out_distributions(self):
+        """Names of the out-distributions to show: the usual ones, then whatever else has been scored.
+
+        Of the usual ones those that have been scored and, for a run of your own, those that need no download.
+        """
+        usual = OUT_DISTRIBUTIONS.get(self.config.dataset, ())
+        scored = set(self.scored()) - {self.config.dataset, "calibration"}
+        mine = set() if self.recorded else {name for name in usual if data.present(name)}
+        return [*(name for name in usual if name in scored | mine), *sorted(scored - set(usual))]
+
+    def chosen(self, names):
+        """The named out-distributions, or else all that there are."""
+        chosen = names or self.out_distributions()
+        if not chosen:
+            raise InputError(
+                f"no out-distribution is scored for {self.config.name}; name one: "
+                f"{command(self.config).replace(' train ', ' score ')} --ood NAME"
+            )
+        return chosen
+
+    # --- per-image scores -------------------------------------------------------------------------------
+
+    @cached_property
+    def scorer(self):
+        """The trained network with its Gaussians, ready to score images; fits the Gaussians if need be."""
+        if not self.has_weights:
+            raise InputError(
+                f"the run {self.config.name} is recorded without its weights and has scores of "
+                f"{', '.join(self.scored())} only; choose one of these, or train it: {command(self.config)}"
+            )
+        device = best_device()
+        state = torch.load(self.folder / "checkpoint.pt", map_location=device, weights_only=True)
+        build = ARCHITECTURES[self.config.architecture]
+        model = build(len(state["model"]["fc.bias"]), self.config.width, self.config.activation)
+        model.load_state_dict(state["model"])
+        model = model.to(device, memory_format=torch.channels_last)
+        scorer = evaluation.Scorer(model, data.Normalisation(**state["normalisation"]))
+        path = self.folder / "scorer.pt"
+        if path.exists():
+            return scorer.restore(torch.load(path, map_location="cpu", weights_only=True))
+        scorer.fit(*data.hold_out(data.load(self.config.dataset, "train")))
+        replace(path, lambda partial: torch.save(scorer.state(), partial))
+        return scorer
+
+    def images(self, name):
+        """The images behind a name of `scores`: "calibration", or the test images of a data set or folder."""
+        if name == "calibration":
+            return dataclasses.replace(data.hold_out(data.load(self.config.dataset, "train"))[1], name=name)
+        return data.load(name, "test")
+
+    def refresh(self, *names):
+        """Takes out of your own run what was computed from other images than there are now under the same name."""
+        for name in set(names) - self.fresh if not self.recorded else ():
+            self.fresh.add(name)
+            source = (self.config.dataset, "train") if name == "calibration" else (name, "test")
+            if name not in self.scored() or not data.present(*source):
+                continue
+            if self.store.checksum(name) == self.images(name).checksum:
+                continue
+            print(f"the images of {name} are not those that {self.config.name} was scored on: scoring them anew",
+                  file=sys.stderr)  # fmt: skip
+            self.store.score_path(name).unlink()
+            everything = name in ("calibration", self.config.dataset)
+            for file, known in ((METRICS, self.store.metrics), (BASELINES, self.store.baselines)):
+                gone = [ood for ood in known if everything or ood == name]
+                self.store.put_rows(file, **dict.fromkeys(gone))
+                for ood in gone:
+                    del known[ood]
+
+    def scores(self, name):
+        """Per-image scores (N x columns) of "calibration" or of a data set's test images, by name or folder.
+
+        Read from the run's folder; where it has none, computed, and kept there if the run is your own.
+        """
+        self.refresh(name)
+        if name in self.scored():
+            return self.store.scores(name)
+        if name not in self.computed:
+            images, scorer = self.images(name), self.scorer
+            tables = scorer.stream(images, labelled=name in (self.config.dataset, "calibration"))
+            if not self.recorded and name in {*data.names(), "calibration"}:
+                self.store.write_scores(name, tables, images.checksum)
+                self.store.note_data(name, images, "scored by")
+                self.fresh.add(name)
+                return self.store.scores(name)
+            self.computed[name] = pd.concat(tables, ignore_index=True)
+        return self.computed[name]
+
+    # --- what they amount to ----------------------------------------------------------------------------
+
+    def accuracy(self):
+        """Share (0 to 1) of the in-distribution test images that are classified correctly."""
+        return float(self.scores(self.config.dataset)[evaluation.CORRECT].mean())
+
+    def metrics(self, *names):
+        """Metrics of every score: one row per (ood, score, reading), for all out-distributions or the named ones.
+
+        Read from the folder's metrics.csv, and computed from the per-image scores for a set that is not in it.
+        """
+        return pd.concat([self.metrics_of(name) for name in self.chosen(names)], ignore_index=True)
+
+    def metrics_of(self, name):
+        self.refresh(self.config.dataset, "calibration", name)
+        known = self.store.metrics
+        if name not in known:
+            id_scores, ood_scores = self.scores(self.config.dataset), self.scores(name)
+            known[name] = evaluation.compare(id_scores, ood_scores, self.scores("calibration")).assign(ood=name)
+            if not self.recorded and name in self.scored():
+                self.store.put_rows(METRICS, **{name: known[name]})
+        return known[name]
+
+    def held_out(self, ood):
+        """What the protocol `held_out` tunes on where `ood` is tested: the far set, for that one the near."""
+        near, far = near_and_far(self.config.dataset)
+        return near if ood == far else far
+
+    def compared(self, oods):
+        """Those of `oods` whose `baselines` are there or, in a run of your own, can be computed."""
+
+        def possible(ood):
+            needed = (self.config.dataset, ood, self.held_out(ood))
+            return self.has_weights and not self.recorded and all(data.present(name) for name in needed)
+
+        return [ood for ood in oods if ood in self.store.baselines or possible(ood)]
+
+    def baselines(self, *names):
+        """ODIN and the Mahalanobis ensemble, tuned under three protocols (`baselines.compare`), one row a result.
+
+        For all out-distributions or the named ones; read from baselines.csv, what is not there is computed.
+        """
+        chosen, known = self.chosen(names), self.store.baselines
+        if missing := [name for name in chosen if name not in known]:
+            others = {name: self.held_out(name) for name in missing}
+            oods = {name: self.images(name) for name in {*missing, *others.values()}}
+            images = (self.images(self.config.dataset), self.images("calibration"))
+            counts = compared_images(self.config.profile)
+            for name, table in baselines.compare(self.scorer, *images, oods, others, *counts):
+                known[name] = table
+                if not self.recorded and name in data.names():
+                    self.store.note_data(name, oods[name], "compared by")
+                    self.store.put_rows(BASELINES, **{name: table})
+        return pd.concat([known[name] for name in chosen], ignore_index=True)

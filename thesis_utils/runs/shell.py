@@ -1,0 +1,109 @@
+"""Train, score and record runs from a shell, one by one or in a sweep.
+
+python -m thesis_utils train --profile compact --entropy-factor 0.01
+python -m thesis_utils score --profile compact --entropy-factor 0.01 --ood svhn cifar100
+python -m thesis_utils record --profile compact --entropy-factor 0.01 --weights
+python -m thesis_utils sweep --profile compact --list
+"""
+
+import argparse
+import dataclasses
+import sys
+
+from thesis_utils import runs
+from thesis_utils.errors import Diverged, InputError
+from thesis_utils.runs import publish, sweep
+
+
+def boolean(text):
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be true or false, not {text!r}")
+    return text.lower() == "true"
+
+
+def parser():
+    top = argparse.ArgumentParser(prog="python -m thesis_utils", description=__doc__.splitlines()[0])
+    commands = top.add_subparsers(dest="command", required=True)
+    profile = argparse.ArgumentParser(add_help=False)
+    profile.add_argument("--profile", choices=runs.PROFILES, help="default: $THESIS_PROFILE, else compact")
+    shared = argparse.ArgumentParser(add_help=False, parents=[profile])
+    for field in dataclasses.fields(runs.Config)[1:]:
+        kind = boolean if field.type is bool else field.type
+        shared.add_argument(
+            f"--{field.name.replace('_', '-')}", type=kind, help=f"{kind.__name__}; default: the profile's"
+        )
+    commands.add_parser("train", parents=[shared], help="train a network into runs/, or resume it")
+    score = commands.add_parser("score", parents=[shared], help="score data sets or folders with a trained network")
+    score.add_argument(
+        "--ood", nargs="+", metavar="NAME", help="data sets by name, or folders of images; default: all that can be had"
+    )
+    score.add_argument(
+        "--baselines", action="store_true", help="also ODIN and the Mahalanobis ensemble under three protocols"
+    )
+    record = commands.add_parser("record", parents=[shared], help="copy a scored run from runs/ into results/")
+    record.add_argument("--weights", action="store_true", help="record the weights, and all score columns, too")
+    all_runs = commands.add_parser("sweep", parents=[profile], help="train and score every run of the book")
+    how = all_runs.add_mutually_exclusive_group()
+    how.add_argument("--list", action="store_true", dest="listing", help="only say how far each run is")
+    how.add_argument("--jobs", type=int, default=1, metavar="N", help="how many at once on this machine; default: 1")
+    how.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="on the workers of this Dask scheduler instead")
+    return top
+
+
+def score(run, names):
+    """Scores the named data sets; without names, all usual out-distributions, saying which cannot be had."""
+    for name in names or runs.OUT_DISTRIBUTIONS.get(run.config.dataset, ()):
+        try:
+            table = run.metrics(name)
+        except InputError as error:
+            if names:
+                raise
+            print(f"left out {name}: {error}")
+            continue
+        final = table[table.score.eq("fc/misp") & table.reading.eq("fixed_direction")].iloc[0]
+        best = table.loc[table[table.reading.eq("best_direction")].auroc.idxmax()]
+        print(f"{name}: AUROC {final.auroc:.4f} (fc/misp), {best.auroc:.4f} ({best.score}, best of all: an oracle)")
+    kept = "; nothing was written: a recorded run stays as it is" if run.recorded else f"; {run.folder / 'metrics.csv'}"
+    print(f"accuracy {run.accuracy():.4f}{kept}")
+
+
+def every(profile, listing, jobs, scheduler):
+    """All runs of a profile, or only how far each of them is."""
+    configs = sweep.grid(profile)
+    if listing:
+        for config in configs:
+            print(f"{config.name}: {sweep.status(config)}")
+    elif sweep.sweep(configs, jobs, scheduler):
+        sys.exit(1)
+
+
+def main(arguments=None):
+    options = vars(parser().parse_args(arguments))
+    command, ood, weights = options.pop("command"), options.pop("ood", None), options.pop("weights", False)
+    baselines = options.pop("baselines", False)
+    try:
+        if command == "sweep":
+            every(**options)
+            return
+        config = runs.configure(**options)
+        if command == "train":
+            run = runs.train_run(config)
+            print(f"{run}: {run.folder}, calibration accuracy {run.history.calibration_accuracy.iloc[-1]:.4f}")
+            return
+        run = runs.find(config)
+        if run is None:
+            raise InputError(f"no run {config.name} yet; train it: {runs.command(config)}")
+        if command == "score":
+            score(run, ood)
+            if baselines:
+                rows = run.baselines(*(ood or ())).query("protocol != 'grid'")
+                shown = ["ood", "method", "protocol", "preprocessing", "epsilon", "auroc", "fpr95"]
+                print(rows[shown].to_string(index=False))
+        elif run.recorded:
+            raise InputError(f"{config.name} is not in runs/, only recorded already; nothing to do")
+        else:
+            print(publish.record(run, weights).folder)
+    except (InputError, Diverged) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the same command goes on from the last finished epoch or data set")
