@@ -27,7 +27,7 @@ def test_embedded_sets(name, split, count, classes):
     images = data.load(name, split)
     assert images.pixels.shape == (count, 32, 32, 3) and images.pixels.dtype == torch.uint8
     assert len(images.classes) == classes and set(images.labels.tolist()) == set(range(classes))
-    assert images.checksum() == data.load(name, split).checksum()
+    assert images.checksum == data.load(name, split).checksum
 
 
 def test_train_and_test_digits_are_different_images():
@@ -95,6 +95,32 @@ def test_a_failed_download_says_how_to_supply_the_set(tmp_path, monkeypatch):
         InputError, match="lsun could not be downloaded .*no route to host.* put lsun.npz into a folder .*THESIS_DATA"
     ):
         data.load("lsun")
+
+
+def test_a_download_counts_only_when_it_is_whole(tmp_path, monkeypatch):
+    """The first is interrupted, the second is short, the third is whole; a fourth is not needed."""
+    monkeypatch.setattr(data, "DOWNLOADS", tmp_path)
+    monkeypatch.delenv("THESIS_DATA", raising=False)
+    data.load.cache_clear()
+    came = iter([KeyboardInterrupt, 2, 3])
+
+    def read(name, split, folder, download):
+        if download:
+            (folder / "file").write_text("downloaded")
+            if (count := next(came)) is KeyboardInterrupt:
+                raise count
+        return data.as_images(name, pixels(count if download else 3))
+
+    monkeypatch.setitem(data.DOWNLOADED, "lsun", (read, {"test": 3}))
+    with pytest.raises(KeyboardInterrupt):
+        data.load("lsun")
+    with pytest.raises(InputError, match="2 images came instead of 3"):
+        data.load("lsun")
+    assert not data.present("lsun") and not list(tmp_path.iterdir())
+    for _ in range(2):
+        assert len(data.load("lsun")) == 3 and data.present("lsun")
+        data.load.cache_clear()
+    assert [path.name for path in tmp_path.iterdir()] == ["lsun-test"]
 
 
 def test_a_folder_of_images_of_any_size_and_mode(tmp_path):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.covariance import EmpiricalCovariance
+from sklearn.linear_model import LogisticRegression
 
 from thesis_utils.data import Normalisation
 from thesis_utils.errors import InputError
@@ -91,10 +92,16 @@ def test_bad_features(features, labels, message):
 
 def test_ensemble_learns_which_block_tells():
     rng = np.random.default_rng(0)
-    known, unknown = rng.normal(size=(500, 2)), rng.normal(size=(500, 2)) - [3, 0]
+    known, unknown = rng.normal(size=(500, 2)), rng.normal(size=(500, 2)) - [2, 0]
     ensemble = Ensemble().fit(torch.from_numpy(known), torch.from_numpy(unknown))
     assert ensemble.weights[0] > 10 * abs(ensemble.weights[1])
-    assert (ensemble.score(known).mean() > ensemble.score(unknown).mean()).item()
+    # the score is the logit: its sigmoid is the probability of a logistic regression fitted by scikit-learn itself
+    both = np.concatenate([known, unknown])
+    scaled = (both - both.mean(0)) / both.std(0, ddof=1)
+    fitted = LogisticRegression().fit(scaled, [1] * 500 + [0] * 500)
+    assert ensemble.score(both).sigmoid().numpy() == pytest.approx(fitted.predict_proba(scaled)[:, 1], abs=1e-3)
+    restored = Ensemble.from_state(ensemble.state())
+    assert torch.equal(restored.score(both), ensemble.score(both))
 
 
 def test_fgsm_takes_a_step_of_epsilon_that_raises_the_loss():

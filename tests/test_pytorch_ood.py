@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from thesis_utils import baselines, evaluation, losses, scorers
 from thesis_utils.data import Normalisation
 from thesis_utils.mahalanobis import TiedGaussian
-from thesis_utils.models import ACTIVATIONS, MAHALANOBIS_BLOCKS, resnet34
+from thesis_utils.models import ACTIVATIONS, resnet34
 
 LOGITS = torch.randn(50, 10, generator=torch.Generator().manual_seed(0)) * 5
 
@@ -69,9 +69,9 @@ def test_mahalanobis_with_input_preprocessing(epsilon):
     with torch.no_grad():
         layers = model.forward_layers(torch.randn(400, 3, 32, 32))[1]
     features = evaluation.pooled(layers)
-    scorer.gaussians = {name: TiedGaussian().fit(features[name], labels) for name in MAHALANOBIS_BLOCKS}
+    scorer.gaussians = {name: TiedGaussian().fit(features[name], labels) for name in model.stages}
     ours = baselines.blocks(scorer, images, (epsilon,))[:, 0]
-    for k, name in enumerate(MAHALANOBIS_BLOCKS):
+    for k, name in enumerate(model.stages):
         extract = lambda x, name=name: evaluation.pooled(model.forward_layers(x)[1])[name]  # noqa: E731
         theirs = detector.MahalanobisODIN(extract, eps=epsilon, norm_std=list(std)).fit_features(features[name], labels)
         torch.testing.assert_close((ours[:, k] / -2 / 400).float(), theirs.predict(images), rtol=5e-3, atol=1e-5)

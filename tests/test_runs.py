@@ -1,4 +1,4 @@
-"""Training and runs in the real thing: the demo profile, from the shell, killed and resumed."""
+"""Runs in the real thing: the demo profile, killed and resumed; what a folder keeps, and what it never loses."""
 
 import dataclasses
 import json
@@ -7,34 +7,36 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import filelock
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from thesis_utils import data, evaluation, runs, training
-from thesis_utils.errors import Diverged, InputError
-from thesis_utils.models import LAYERS, resnet34
+from thesis_utils import data, evaluation, runs
+from thesis_utils.errors import InputError
+from thesis_utils.models import LAYERS
+from thesis_utils.runs import finding, publish, store
 
-TINY = dict(width=8, epochs=3, seed=5)
+COLUMNS = 9 * len(LAYERS) + 5 + 17 + 1  # nine scores a layer, of the logits, Mahalanobis and its ensemble
+TINY = dict(width=8, epochs=1, seed=5)
 
 
-def test_an_interrupted_training_ends_with_the_same_history(tmp_path):
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """An empty folder of runs."""
+    monkeypatch.setattr(store, "OWN", tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def test_a_killed_training_ends_with_the_same_history_and_weights(tmp_path):
     """Killed with SIGKILL within its second epoch, then started again; against one that was left alone."""
-    words = [
-        sys.executable,
-        "-m",
-        "thesis_utils",
-        "train",
-        "--profile",
-        "demo",
-        "--epochs",
-        "3",
-        "--entropy-factor",
-        "0.01",
-    ]
+    arguments = "-m thesis_utils train --profile demo --epochs 3 --entropy-factor 0.01"
+    words = [sys.executable, *arguments.split()]
     name = runs.configure("demo", epochs=3, entropy_factor=0.01).name
-    histories, killed = [], 0
+    histories, weights, killed = [], [], 0
     for kill in (True, False):
         environment = os.environ | {"THESIS_RUNS": str(tmp_path / str(kill))}
         checkpoint = tmp_path / str(kill) / f".{name}.partial" / "training.pt"
@@ -50,145 +52,164 @@ def test_an_interrupted_training_ends_with_the_same_history(tmp_path):
             time.sleep(0.02)
         assert process.wait() == 0
         histories.append((tmp_path / str(kill) / name / "history.csv").read_text())
+        weights.append(torch.load(tmp_path / str(kill) / name / "checkpoint.pt")["model"])
     assert killed == 1
     assert histories[0] == histories[1]
     assert len(histories[0].splitlines()) == 4
+    assert all(torch.equal(one, weights[1][key]) for key, one in weights[0].items())
 
 
-@pytest.mark.parametrize(
-    "instructions, precision",
-    [({"avx2"}, "float32"), ({"avx2", "avx512_bf16"}, "bfloat16"), ({"neon", "bf16"}, "bfloat16")],
-)
-def test_bfloat16_only_where_the_processor_computes_in_it(monkeypatch, instructions, precision):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(instructions, True) | {"avx512_f": False})
-    assert training.precision_on("cpu", "bfloat16") == precision
-    assert training.precision_on("cpu", "float32") == "float32"
-    assert training.precision_on("cuda", "bfloat16") == "bfloat16"
-
-
-def test_nan_stops_the_training_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+def test_what_a_training_will_be_is_written_before_its_first_step(own, monkeypatch):
     config = runs.configure("demo", **TINY)
-    calls = []
 
-    def poisoned(pixels, generator, flip):
-        calls.append(None)
-        return real(pixels, generator, flip)
+    def look(config, partial, *_):
+        assert json.loads((partial / "config.json").read_text()) == dataclasses.asdict(config)
+        provenance = json.loads((partial / "provenance.json").read_text())
+        assert provenance["precision"] == "float32" and provenance["data"]["digits_0_4 train"]["images"] == 600
+        raise KeyboardInterrupt
 
-    real, normalise = data.augment, data.Normalisation.__call__
-    monkeypatch.setattr(data, "augment", poisoned)
-    bad = lambda self, pixels: normalise(self, pixels) * (torch.nan if len(calls) == 18 else 1)  # noqa: E731
-    monkeypatch.setattr(data.Normalisation, "__call__", bad)
-    with pytest.raises(
-        Diverged, match="not finite at step 3 of epoch 2; the checkpoint of epoch 1 is kept in .*training.pt"
-    ):
-        training.train(config, tmp_path)
-    state = torch.load(tmp_path / "training.pt", weights_only=True)
-    assert len(state["history"]) == 1 and all(
-        v.isfinite().all() for v in state["model"].values() if v.is_floating_point()
-    )
+    monkeypatch.setattr(finding, "train", look)
+    for _ in range(2):  # the second time it goes on in the same folder
+        with pytest.raises(KeyboardInterrupt):
+            runs.train_run(config)
+    assert [path.name for path in own.iterdir() if path.is_dir()] == [f".{config.name}.partial"]
 
 
-def test_seeds_make_the_training(tmp_path):
-    first, second, other = (
-        training.train(runs.configure("demo", **{**TINY, "epochs": 1, "seed": seed}), tmp_path / str(k))[2]
-        for k, seed in enumerate((5, 5, 6))
-    )
-    assert first.equals(second) and not first.equals(other)
+@pytest.mark.parametrize("place", ["finished", "unfinished"])
+@pytest.mark.parametrize("content", [None, "{}", dict(epochs=7)])
+def test_a_folder_of_another_configuration_is_never_resumed_and_never_deleted(own, place, content):
+    config = runs.configure("demo", **TINY)
+    folder = own / config.name if place == "finished" else runs.unfinished(config)
+    folder.mkdir(parents=True)
+    (folder / "precious").write_text("weights")
+    if content:
+        other = content if isinstance(content, str) else json.dumps(dataclasses.asdict(config) | content)
+        (folder / "config.json").write_text(other)
+    with pytest.raises(InputError, match="does not belong to demo-.*it was left as it is, move it away to train"):
+        runs.train_run(config)
+    assert (folder / "precious").read_text() == "weights"
 
 
-def test_progressive_images_grow_in_thirds():
-    images = torch.randn(2, 3, 32, 32)
-    sizes = [training.resized(images, step / 9).shape[-1] for step in range(9)]
-    assert sizes == [16] * 3 + [24] * 3 + [32] * 3
-    torch.testing.assert_close(training.resized(torch.ones(1, 3, 32, 32), 0.0), torch.ones(1, 3, 16, 16))
+def test_a_recorded_run_of_another_configuration_is_not_overwritten(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "RECORDED", tmp_path)
+    run = runs.train_run(runs.configure("demo", **TINY))
+    (tmp_path / run.config.name).mkdir()
+    with pytest.raises(InputError, match="belongs to another configuration; it was left as it is"):
+        publish.record(run)
+    assert (tmp_path / run.config.name).exists()
 
 
-def test_one_class_cannot_be_trained_on(tmp_path):
-    with pytest.raises(InputError, match="noise has images of one class only"):
-        training.train(runs.configure("demo", dataset="noise"), tmp_path)
+def test_a_kill_at_the_very_end_costs_no_epoch(own, monkeypatch):
+    """Between the renaming of the folder and the removal of its checkpoint."""
+    config = runs.configure("demo", **TINY)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(finding, "opened", lambda _: pytest.fail("not reached"))
+        replace = os.replace
+
+        def rename(source, target):
+            replace(source, target)
+            if str(target) == str(own / config.name):
+                raise KeyboardInterrupt
+
+        patch.setattr(finding.os, "replace", rename)
+        runs.train_run(config)
+    assert (own / config.name / "training.pt").exists()
+    monkeypatch.setattr(finding, "train", lambda *_: pytest.fail("trains what is there"))
+    run = runs.train_run(config)
+    assert not (run.folder / "training.pt").exists() and len(run.history) == 1
 
 
-@pytest.fixture(scope="module")
-def tiny():
-    """A small trained run, scored by the test below."""
-    torch.manual_seed(0)
-    model = resnet34(5, 2).eval()
-    fit, calibration = data.hold_out(data.load("digits_0_4", "train"))
-    return evaluation.Scorer(model, data.Normalisation.of(fit)).fit(fit, calibration)
+def test_a_second_process_waits_and_finds_the_run(own, capsys):
+    config = runs.configure("demo", **TINY)
+    runs.opened.cache_clear()
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(runs.train_run, [config, config])
+    said = f"waiting for another process that is at {config.name}"
+    assert first is second and capsys.readouterr().err.count(said) == 1
 
 
-def test_all_scores_come_from_one_forward_pass(tiny, monkeypatch):
-    passes = []
-    forward = type(tiny.model).forward_layers
-    monkeypatch.setattr(type(tiny.model), "forward_layers", lambda *a: passes.append(None) or forward(*a))
-    images = data.load("digits_5_9")
-    table = pd.concat(tiny.stream(images, labelled=True))
-    assert len(passes) == -(-len(images) // evaluation.BATCH)
-    assert list(table) == [*evaluation.COLUMNS, evaluation.CORRECT] and len(table) == len(images)
-    assert len(evaluation.AGGREGATED) == 9 * len(LAYERS) and table.notna().all(axis=None)
+def test_two_processes_neither_lose_nor_double_rows(own):
+    """As many as eight at once, each with rows of its own and a set that all of them have."""
+    run = runs.train_run(runs.configure("demo", **TINY))
+
+    def write(k):
+        mine = store.Folder(run.folder)
+        for turn in range(5):
+            rows = {name: pd.DataFrame({"ood": [name] * 2, "auroc": [k, turn]}) for name in (f"set{k}", "common")}
+            mine.put_rows(store.METRICS, **rows)
+            mine.note_data(f"set{k}", data.load("noise"), "scored by")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    counts = {name: len(rows) for name, rows in store.Folder(run.folder).metrics.items()}
+    assert counts == {"common": 2, **{f"set{k}": 2 for k in range(8)}}
+    assert {f"set{k}" for k in range(8)} < set(run.provenance["data"])
+    assert not list(run.folder.glob(".*"))
 
 
-def test_scores_do_not_depend_on_the_batch(tiny, monkeypatch):
-    images = data.load("digits_5_9").subset(torch.arange(60))
-    whole = pd.concat(tiny.stream(images), ignore_index=True)
-    monkeypatch.setattr(evaluation, "BATCH", 7)
-    pd.testing.assert_frame_equal(whole, pd.concat(tiny.stream(images), ignore_index=True), rtol=1e-3, atol=1e-3)
+def test_a_lock_is_free_after_an_error(own):
+    with pytest.raises(ZeroDivisionError), store.locked(own / "a run"):
+        1 / 0
+    filelock.FileLock(own / ".a run.lock").acquire(timeout=0).lock.release()
 
 
-def test_a_restored_scorer_gives_the_same_scores(tiny):
-    images = data.load("noise").subset(torch.arange(5))
-    restored = evaluation.Scorer(tiny.model, tiny.normalise).restore(tiny.state())
-    pd.testing.assert_frame_equal(next(tiny.stream(images)), next(restored.stream(images)))
+def test_another_set_under_the_same_name_is_scored_anew_and_said_so(own, tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    monkeypatch.setenv("THESIS_DATA", str(tmp_path))
+    config = runs.configure("demo", **TINY)
+    areas = []
+    for dark in (1, 8):
+        images = rng.integers(0, 256 // dark, (20, 32, 32, 3), dtype=np.uint8)
+        np.savez(tmp_path / "mine.npz", test_images=images)
+        data.load.cache_clear()
+        runs.opened.cache_clear()
+        run = runs.train_run(config)
+        areas.append(run.metrics("mine").auroc)
+        assert run.store.checksum("mine") == run.provenance["data"]["mine"]["sha256"] == data.load("mine").checksum
+        assert len(run.metrics("mine", "noise")) == 2 * len(areas[0])
+        said = f"the images of mine are not those that {config.name} was scored on: scoring them anew"
+        assert (said in capsys.readouterr().err) == (dark == 8)
+    assert not areas[0].equals(areas[1])
+    table = pd.read_csv(run.folder / store.METRICS)
+    assert table.ood.value_counts().nunique() == 1 and set(table.ood) == {"mine", "noise"}
+    data.load.cache_clear()
 
 
-@pytest.mark.parametrize("overrides, message", [
-    (dict(width=7), "width must be a whole number, at least 8, not 7"),
-    (dict(epochs=0), "epochs must be a whole number, at least 1, not 0"),
-    (dict(entropy_factor=-1.0), "entropy_factor must be a number, at least 0"),
-    (dict(entropy_factor=float("nan")), "entropy_factor must be a number"),
-    (dict(activation="relu", entropy_factor=0.1), "needs activation log_softmax, not relu"),
-    (dict(activation="gelu"), "activation must be one of relu, softmax, log_softmax"),
-    (dict(learning_rate=0.0), "learning_rate must be a number above 0"),
-    (dict(lamda=0.1), "unknown configuration key 'lamda'; there are activation, .*entropy_factor"),
-    (dict(fine_tuning="magic"), "fine_tuning must be one of none, outlier_exposure, energy"),
-    (dict(entropy_factor=0.1, entropy_reduction="sum", progressive=True), "set progressive to false"),
-    (dict(outliers="svhn"), "fine_tuning and outliers go together"),
-    (dict(profile="huge"), "choose from demo, compact, thesis"),
-])  # fmt: skip
-def test_a_configuration_that_makes_no_sense(overrides, message):
-    with pytest.raises(InputError, match=message):
-        runs.configure(**overrides)
+def test_other_test_images_take_every_metric_with_them(own, monkeypatch, capsys):
+    run = runs.train_run(runs.configure("demo", **TINY))
+    run.metrics("noise", "digits_5_9")
+    real = data.load("digits_0_4")
+    turned = dataclasses.replace(real, pixels=real.pixels.flip(1))
+    monkeypatch.setattr(data, "load", lambda name, split="test": turned if name == "digits_0_4" else real)
+    again = runs.Run(run.folder)
+    again.refresh("digits_0_4")
+    assert "scoring them anew" in capsys.readouterr().err
+    assert again.store.metrics == {} and not (run.folder / store.METRICS).exists()
+    assert "digits_0_4" not in again.scored() and "noise" in again.scored()
 
 
-def test_a_name_changes_with_every_value_but_not_with_the_defaults():
-    base = runs.configure("demo")
-    assert base.name == runs.configure("demo", entropy_factor=0.0).name == runs.configure("demo", entropy_factor=0).name
-    changes = dict(seed=1, epochs=9, width=9, learning_rate=1e-3, entropy_factor=0.1, entropy_reduction="sum")
-    others = [runs.configure("demo", **{key: value}).name for key, value in changes.items()]
-    assert len({base.name, *others}) == 7
-
-
-def test_the_command_of_a_configuration_gives_it_back():
-    config = runs.configure("demo", activation="relu", seed=3, flip=True)
-    assert runs.command(config) == "python -m thesis_utils train --profile demo --activation relu --seed 3 --flip True"
+def test_without_git_the_code_version_is_unknown(monkeypatch):
+    assert store.code_version().split()[1] not in ("", "unknown")
+    monkeypatch.setenv("PATH", "")
+    assert store.code_version().endswith(" unknown")
 
 
 def test_a_fine_tuned_run_records_the_final_layer_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "RECORDED", tmp_path)
+    monkeypatch.setattr(store, "RECORDED", tmp_path)
     for config, layers in [
         (runs.configure("compact"), len(LAYERS)),
         (runs.configure("compact", fine_tuning="energy"), 0),
     ]:
-        run = runs.find(config, [runs.ROOT / "results"]).record()
+        run = publish.record(runs.opened(store.ROOT / "results" / config.name))
         table = run.scores("cifar10")
-        assert run.folder.parent == tmp_path and run.metrics("svhn").score.nunique() == len(evaluation.COLUMNS)
+        assert run.folder.parent == tmp_path and run.metrics("svhn").score.nunique() == COLUMNS
         assert sum(column.startswith("layer") for column in table) == layers
         assert {*evaluation.FINAL, evaluation.CORRECT} <= set(table)
 
 
 def test_the_seeds_of_a_network_are_found(monkeypatch):
     config = runs.configure("compact", seed=5)
-    monkeypatch.setattr(runs, "find", lambda config: config if config.seed in (3, 1) else None)
+    monkeypatch.setattr(finding, "find", lambda config: config if config.seed in (3, 1) else None)
     assert [(one.seed, one.base == dataclasses.replace(config, seed=one.seed)) for one in runs.seeds(config)] == [
         (1, True),
         (3, True),
@@ -197,7 +218,7 @@ def test_the_seeds_of_a_network_are_found(monkeypatch):
 
 def test_recorded_scores_keep_sixteen_bits():
     column = pd.Series(torch.randn(1000).numpy() * 30)
-    rounded = runs.shorten(column)
+    rounded = publish.shorten(column)
     assert ((rounded - column).abs() <= column.abs() * 2.0**-16).all()
 
 
@@ -216,7 +237,7 @@ def test_the_shell_trains_scores_and_says_what_is_wrong(tmp_path, shell):
         "config.json", "provenance.json", "history.csv", "metrics.csv", "checkpoint.pt", "scorer.pt", "scores",
     }  # fmt: skip
     table = pd.read_csv(folder / "metrics.csv")
-    assert len(table) == 3 * 3 * len(evaluation.COLUMNS) and table.notna().all(axis=None)
+    assert len(table) == 3 * 3 * COLUMNS and table.notna().all(axis=None)
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["data"]["noise"]["images"] == 2000 and len(provenance["data"]["noise"]["sha256"]) == 64
     tuned = shell([*python, "train", *common, "--fine-tuning", "energy"], **here)
@@ -237,27 +258,27 @@ def test_the_shell_trains_scores_and_says_what_is_wrong(tmp_path, shell):
 
 
 def test_every_recorded_run_is_whole_and_small():
-    folders = sorted(path.parent for path in runs.RECORDED.glob("*/config.json"))
+    folders = sorted(path.parent for path in store.RECORDED.glob("*/config.json"))
     for folder in folders:
         run = runs.Run(folder)
         assert folder.name == run.config.name
-        epochs = run.config.epochs if run.config.fine_tuning == "none" else max(run.config.epochs // 6, 1)
-        assert len(run.history) == epochs and run.provenance["data"]
+        epochs = run.config.tuning_epochs or run.config.epochs
+        assert len(run.history) == epochs and run.provenance["precision"] in ("float32", "bfloat16")
         assert {run.config.dataset, "calibration"} < set(run.scored())
         for name in run.out_distributions():
             assert run.provenance["data"][name]["images"] == len(run.scores(name))
-            assert len(run.metrics(name)) == 3 * len(evaluation.COLUMNS)
+            assert len(run.metrics(name)) == 3 * COLUMNS
             # the recorded per-image scores give the recorded metrics
             row = run.metrics(name).set_index(["score", "reading"]).loc[("fc/misp", "fixed_direction")]
             again = evaluation.compare(
                 run.scores(run.config.dataset), run.scores(name), run.scores("calibration"), ["fc/misp"]
             )
             assert again[again.reading.eq("fixed_direction")].auroc.item() == pytest.approx(row.auroc, abs=1e-4)
-    assert sum(path.stat().st_size for path in runs.RECORDED.rglob("*") if path.is_file()) < 60e6
+    assert sum(path.stat().st_size for path in store.RECORDED.rglob("*") if path.is_file()) < 60e6
 
 
 def test_a_run_without_weights_says_so():
-    for path in runs.RECORDED.glob("*/config.json"):
+    for path in store.RECORDED.glob("*/config.json"):
         run = runs.Run(path.parent)
         if not run.has_weights:
             with pytest.raises(

@@ -10,9 +10,11 @@ import dask
 import distributed  # noqa: F401 - its defaults must be there before one of them is set
 import pytest
 
-from thesis_utils import runs, sweep, tables
-from thesis_utils.__main__ import main
+from thesis_utils import runs
 from thesis_utils.errors import InputError
+from thesis_utils.runs import config as networks
+from thesis_utils.runs import finding, store, sweep
+from thesis_utils.runs.shell import main
 
 TINY = dict(width=8, epochs=1)
 
@@ -21,8 +23,7 @@ TINY = dict(width=8, epochs=1)
 def own(tmp_path, monkeypatch):
     """An empty folder of runs, for this process and those that it starts."""
     home = tmp_path / "runs"
-    monkeypatch.setattr(runs, "OWN", home)
-    monkeypatch.setattr(runs.find, "__defaults__", ((home, runs.RECORDED),))
+    monkeypatch.setattr(store, "OWN", home)
     monkeypatch.setenv("THESIS_RUNS", str(home))
     monkeypatch.setenv("TQDM_DISABLE", "")  # so that what a sweep of several jobs sets is put back
     return home
@@ -32,11 +33,11 @@ def own(tmp_path, monkeypatch):
 def test_the_grid_is_what_the_book_shows(profile):
     configs = sweep.grid(profile)
     cells = [(c.dataset, c.activation, c.entropy_factor, c.seed) for c in configs]
-    assert cells[:6] == [(dataset, *cell, 0) for dataset in ("cifar10", "cifar100") for cell in tables.GRID]
+    assert cells[:6] == [(dataset, *cell, 0) for dataset in ("cifar10", "cifar100") for cell in networks.GRID]
     assert set(cells) == {
-        *(("cifar10", *cell, 0) for cell in tables.ACCURACY_GRID),
-        *(("cifar100", *cell, 0) for cell in tables.GRID),
-        *(("cifar10", *cell, seed) for cell in tables.GRID for seed in (1, 2)),
+        *(("cifar10", *cell, 0) for cell in networks.ACCURACY_GRID),
+        *(("cifar100", *cell, 0) for cell in networks.GRID),
+        *(("cifar10", *cell, seed) for cell in networks.GRID for seed in (1, 2)),
     }
     assert len({config.name for config in configs}) == len(configs) == 17
     assert {config.profile for config in configs} == {profile}
@@ -45,7 +46,7 @@ def test_the_grid_is_what_the_book_shows(profile):
 def test_every_recorded_run_is_in_the_grid():
     grid = [config for profile in runs.PROFILES for config in sweep.grid(profile)]
     names = {one.name for config in grid for one in (config, *sweep.fine_tunings(config))}
-    assert {path.parent.name for path in runs.RECORDED.glob("*/config.json")} <= names
+    assert {path.parent.name for path in store.RECORDED.glob("*/config.json")} <= names
 
 
 def test_what_is_finished_is_skipped(own, monkeypatch, capsys):
@@ -58,7 +59,7 @@ def test_what_is_finished_is_skipped(own, monkeypatch, capsys):
     before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
     runs.opened.cache_clear()  # as in another process
     monkeypatch.setattr(sweep, "fine_tunings", lambda config: [])  # those of the recorded run may not be recorded
-    monkeypatch.setattr(runs, "train_run", lambda config: pytest.fail("trains what is there"))
+    monkeypatch.setattr(finding, "train_run", lambda config: pytest.fail("trains what is there"))
     monkeypatch.setattr(runs.Run, "scores", lambda *_: pytest.fail("scores what is scored"))
     assert sweep.sweep([config, recorded]) == 0
     assert before == {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
@@ -78,17 +79,21 @@ def test_one_failure_does_not_stop_the_others(own, monkeypatch, capsys):
     wrong = runs.configure("demo", **TINY, batch_size=10_000)
     unexpected, fine = (runs.configure("demo", **TINY, seed=seed) for seed in (1, 2))
     own.mkdir()
-    runs.unfinished(unexpected).touch()  # a file where a folder should be
+    (own / f".{unexpected.name}.lock").mkdir()  # a folder where a file should be
     monkeypatch.setattr(sweep, "grid", lambda profile: [wrong, unexpected, fine])
     with pytest.raises(SystemExit) as end:
         main(["sweep", "--profile", "demo", "--jobs", "2"])
     assert end.value.code == 1
     errors = capsys.readouterr().err
     assert f"failed: {wrong.name}: batch_size must be at most" in errors
-    assert f"failed: {unexpected.name}: FileExistsError: " in errors
+    log = own / f"{unexpected.name}.failed.txt"
+    assert f"failed: {unexpected.name}: IsADirectoryError: " in errors and f" (the traceback is in {log})\n" in errors
+    assert log.read_text().startswith("Traceback") and "in train_run" in log.read_text()
     for config in (wrong, unexpected):
         assert f"to repeat it: {runs.command(config)}\n" in errors
     assert f"failed: {fine.name}" not in errors and sweep.status(fine) == "your own"
+    (own / f".{unexpected.name}.lock").rmdir()
+    assert sweep.sweep([unexpected]) == 0 and not log.exists()
 
 
 def test_a_trained_run_that_fails_is_repeated_from_its_scores(own, capsys):
@@ -175,7 +180,7 @@ def test_a_killed_worker_s_run_goes_on_elsewhere(cluster):
 
 def test_fine_tuning_belongs_to_its_network_s_task():
     tuned = {config: sweep.fine_tunings(config) for config in sweep.grid("compact")}
-    assert [(c.activation, c.entropy_factor) for c, found in tuned.items() if found] == list(tables.GRID[:2])
+    assert [(c.activation, c.entropy_factor) for c, found in tuned.items() if found] == list(networks.GRID[:2])
     for config, found in tuned.items():
         assert all(one.base == config for one in found)
         assert not found or [one.fine_tuning for one in found] == ["outlier_exposure", "energy"]

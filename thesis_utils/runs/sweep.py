@@ -89,14 +89,16 @@ def complete(config):
 
 def attempt(config):
     """(configuration, sentences, whether it failed): one failure must not stop the others; its traceback is kept."""
+    log = store.OWN / f"{config.name}.failed.txt"
     try:
         with ALONE:
-            return config, complete(config), False
+            left_out = complete(config)
     except Exception as error:
-        store.OWN.mkdir(parents=True, exist_ok=True)
-        path = store.OWN / f"{config.name}.failed.txt"
-        path.write_text(traceback.format_exc())
-        return config, [f"{sentence(error)} (the traceback is in {path})"], True
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc())
+        return config, [f"{sentence(error)} (the traceback is in {log})"], True
+    log.unlink(missing_ok=True)
+    return config, left_out, False
 
 
 def sentence(error):

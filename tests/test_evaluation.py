@@ -1,0 +1,86 @@
+"""All scores of all layers from one forward pass; and the recorded network's scores, pinned."""
+
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT
+
+from thesis_utils import data, evaluation, runs
+from thesis_utils.models import LAYERS, resnet34
+from thesis_utils.runs import store
+from thesis_utils.scorers import AGGREGATIONS
+
+GOLDEN = ROOT / "tests" / "golden_noise.parquet"
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """A small trained run, scored by the test below."""
+    torch.manual_seed(0)
+    model = resnet34(5, 2).eval()
+    fit, calibration = data.hold_out(data.load("digits_0_4", "train"))
+    return evaluation.Scorer(model, data.Normalisation.of(fit)).fit(fit, calibration)
+
+
+def test_all_scores_come_from_one_forward_pass(tiny, monkeypatch):
+    passes = []
+    forward = type(tiny.model).forward_layers
+    monkeypatch.setattr(type(tiny.model), "forward_layers", lambda *a: passes.append(None) or forward(*a))
+    images = data.load("digits_5_9")
+    table = pd.concat(tiny.stream(images, labelled=True))
+    assert len(passes) == -(-len(images) // evaluation.BATCH)
+    assert len(table) == len(images) and table.notna().all(axis=None)
+    assert list(table) == [
+        *(f"{layer}/{score}" for layer in LAYERS for score in AGGREGATIONS),
+        *("fc/msp", "fc/misp", "fc/asp", "fc/max_logit", "fc/energy"),
+        *(f"{layer}/mahalanobis" for layer in ("stem", *LAYERS)),
+        *("ensemble/mahalanobis_none", "fc/correct"),
+    ]
+
+
+def test_scores_do_not_depend_on_the_batch(tiny, monkeypatch):
+    images = data.load("digits_5_9").subset(torch.arange(60))
+    whole = pd.concat(tiny.stream(images), ignore_index=True)
+    monkeypatch.setattr(evaluation, "BATCH", 7)
+    pd.testing.assert_frame_equal(whole, pd.concat(tiny.stream(images), ignore_index=True), rtol=1e-3, atol=1e-3)
+
+
+def test_a_restored_scorer_gives_the_same_scores(tiny):
+    images = data.load("noise").subset(torch.arange(5))
+    restored = evaluation.Scorer(tiny.model, tiny.normalise).restore(tiny.state())
+    pd.testing.assert_frame_equal(next(tiny.stream(images)), next(restored.stream(images)))
+
+
+def test_a_column_is_what_its_name_says(tiny):
+    """Each kind of column once, computed the long way."""
+    images = data.load("digits_5_9").subset(torch.arange(7))
+    table = next(tiny.stream(images))
+    with torch.inference_mode():
+        logits, layers = tiny.model.forward_layers(tiny.normalise(images.pixels))
+        expected = {
+            "layer2.3/min_of_misp": layers["layer2.3"].amin((1, 2, 3)),
+            "layer4.3/max_of_msp": layers["layer4.3"].amax((1, 2, 3)),
+            "layer1.1/avg_of_asp": layers["layer1.1"].mean((1, 2, 3)),
+            "fc/misp": logits.log_softmax(1).amin(1),
+            "fc/max_logit": logits.amax(1),
+            "stem/mahalanobis": tiny.gaussians["stem"].score(layers["stem"].mean((2, 3))),
+        }
+    for name, values in expected.items():
+        assert table[name].to_numpy() == pytest.approx(values.float().numpy(), rel=1e-4, abs=1e-4), name
+
+
+def test_the_scores_of_the_recorded_network_have_not_moved():
+    """Every column of 32 images, to what float32 allows on another processor. After a new recording of the network:
+    python -c "import tests.test_evaluation as t; t.shipped_scores().to_parquet(t.GOLDEN)"
+    """
+    found, golden = shipped_scores(), pd.read_parquet(GOLDEN)
+    assert list(found) == list(golden) and len(golden) == 32
+    for column in golden:
+        scale = max(golden[column].std(), 1e-3 * golden[column].abs().max())
+        assert (found[column] - golden[column]).abs().max() < 0.02 * scale, column
+
+
+def shipped_scores():
+    """All scores of `noise`'s first 32 images by the log-softmax network that is recorded with its weights."""
+    shipped = runs.opened(store.RECORDED / runs.configure("compact").name)
+    return next(shipped.scorer.stream(data.load("noise").subset(torch.arange(32))))

@@ -1,0 +1,149 @@
+"""The training loop: resumable to the letter, and honest about what it computes in and on."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from thesis_utils import data, runs, training
+from thesis_utils.errors import Diverged, InputError
+from thesis_utils.models import LAYERS, resnet34
+
+TINY = dict(width=8, epochs=3, seed=5)
+CAN_BFLOAT16 = training.precision_on("cpu", "bfloat16") == "bfloat16"
+ABLE = pytest.mark.skipif(not CAN_BFLOAT16, reason="this processor does not compute in bfloat16")
+
+
+def interrupted(monkeypatch, after):
+    """From the given step of the training on, one step raises what Ctrl-C raises."""
+    steps, augment = [], data.augment
+
+    def step(*arguments):
+        steps.append(None)
+        if len(steps) == after:
+            raise KeyboardInterrupt
+        return augment(*arguments)
+
+    monkeypatch.setattr(data, "augment", step)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        dict(entropy_factor=0.01),
+        dict(optimizer="sgd", learning_rate=0.05, sizes="16-24-32"),
+        pytest.param(dict(precision="bfloat16", sizes="16-32"), marks=ABLE),
+        dict(fine_tuning="energy", tuning_epochs=3),
+    ],
+    ids=lambda overrides: "-".join(map(str, overrides.values())),
+)
+def test_an_interrupted_training_ends_with_the_same_weights(tmp_path, monkeypatch, overrides):
+    config = runs.configure("demo", **TINY, **overrides)
+    trained = resnet34(5, config.width).state_dict() if config.fine_tuning != "none" else None
+    whole = training.train(config, tmp_path / "whole", trained=trained)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupted(patch, after=20)  # in the second of three epochs of 15 steps
+        training.train(config, tmp_path / "parts", trained=trained)
+    assert len(torch.load(tmp_path / "parts" / "training.pt")["history"]) == 1
+    resumed = training.train(config, tmp_path / "parts", trained=trained)
+    assert whole[2].equals(resumed[2]) and len(whole[2]) == 3
+    for (name, one), other in zip(whole[0].state_dict().items(), resumed[0].state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+
+
+@pytest.mark.parametrize(
+    "instructions, precision",
+    [({"avx2"}, "float32"), ({"avx2", "avx512_bf16"}, "bfloat16"), ({"neon", "bf16"}, "bfloat16")],
+)
+def test_bfloat16_only_where_the_processor_computes_in_it(monkeypatch, instructions, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(instructions, True) | {"avx512_f": False})
+    assert training.precision_on("cpu", "bfloat16") == precision
+    assert training.precision_on("cpu", "float32") == "float32"
+    assert training.precision_on("cuda", "bfloat16") == "bfloat16"
+
+
+def test_a_resume_in_another_precision_or_on_other_images_is_refused(tmp_path, monkeypatch):
+    config = runs.configure("demo", **TINY | {"epochs": 1})
+    training.train(config, tmp_path)
+    before = (tmp_path / "training.pt").read_bytes()
+    longer = dataclasses.replace(config, epochs=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "precision_on", lambda *_: "bfloat16")
+        with pytest.raises(InputError, match="begun in float32 and would go on in bfloat16 here; let it"):
+            training.train(longer, tmp_path)
+    images = data.load("digits_0_4", "train")
+    others = dataclasses.replace(images, pixels=images.pixels.flip(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "load", lambda *_: others)
+        with pytest.raises(InputError, match="begun on other images of the same name; put those back"):
+            training.train(longer, tmp_path)
+    assert (tmp_path / "training.pt").read_bytes() == before
+
+
+def test_nan_stops_the_training_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    config = runs.configure("demo", **TINY)
+    calls = []
+
+    def poisoned(pixels, generator, flip):
+        calls.append(None)
+        return real(pixels, generator, flip)
+
+    real, normalise = data.augment, data.Normalisation.__call__
+    monkeypatch.setattr(data, "augment", poisoned)
+    bad = lambda self, pixels: normalise(self, pixels) * (torch.nan if len(calls) == 18 else 1)  # noqa: E731
+    monkeypatch.setattr(data.Normalisation, "__call__", bad)
+    with pytest.raises(
+        Diverged, match="not finite at step 3 of epoch 2; the checkpoint of epoch 1 is kept in .*training.pt"
+    ):
+        training.train(config, tmp_path)
+    state = torch.load(tmp_path / "training.pt", weights_only=True)
+    assert len(state["history"]) == 1 and all(
+        v.isfinite().all() for v in state["model"].values() if v.is_floating_point()
+    )
+
+
+def test_seeds_make_the_training(tmp_path):
+    first, second, other = (
+        training.train(runs.configure("demo", **{**TINY, "epochs": 1, "seed": seed}), tmp_path / str(k))[2]
+        for k, seed in enumerate((5, 5, 6))
+    )
+    assert first.equals(second) and not first.equals(other)
+
+
+def test_images_grow_in_equal_shares_of_the_steps():
+    images = torch.randn(2, 3, 32, 32)
+    sizes = [training.resized(images, (16, 24, 32), step / 9).shape[-1] for step in range(9)]
+    assert sizes == [16] * 3 + [24] * 3 + [32] * 3
+    torch.testing.assert_close(training.resized(torch.ones(1, 3, 32, 32), (16, 32), 0.0), torch.ones(1, 3, 16, 16))
+
+
+@pytest.mark.parametrize("optimizer, kind", [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
+def test_weight_decay_can_spare_batchnorm(optimizer, kind):
+    model = resnet34(3, 8, "relu")
+    for decays in (True, False):
+        config = runs.configure("demo", optimizer=optimizer, weight_decay=0.25, decay_norms=decays)
+        found = training.optimizer_of(config, model, 0.1)
+        assert type(found) is kind and found.defaults["lr"] == 0.1
+        decay = {id(p): group["weight_decay"] for group in found.param_groups for p in group["params"]}
+        assert len(decay) == len(list(model.parameters()))
+        assert decay[id(model.fc.weight)] == decay[id(model.blocks[0].conv1.weight)] == 0.25
+        assert decay[id(model.blocks[0].bn1.weight)] == decay[id(model.stem[1].bias)] == (0.25 if decays else 0)
+
+
+def test_pooling_and_classifier_compute_in_float32_under_autocast():
+    """At C = 512, bfloat16's steps near -log C are 1/32: there the spread of the pooled features would be lost."""
+    torch.manual_seed(0)
+    model = resnet34(10, 64, "log_softmax").eval()
+    images = torch.randn(4, 3, 32, 32)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits, layers = model.forward_layers(images)
+    assert logits.dtype == layers[LAYERS[-1]].dtype == torch.float32
+    assert layers["layer4.2"].dtype == torch.bfloat16
+    with torch.no_grad():
+        expected = model.fc(layers[LAYERS[-1]].mean((2, 3)) + torch.tensor(512.0).log())
+    assert torch.equal(logits, expected)
+
+
+def test_one_class_cannot_be_trained_on(tmp_path):
+    with pytest.raises(InputError, match="noise has images of one class only"):
+        training.train(runs.configure("demo", dataset="noise"), tmp_path)
