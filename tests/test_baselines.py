@@ -22,12 +22,12 @@ def sets():
     return data.load("digits_0_4"), calibration, oods
 
 
-def test_one_gradient_gives_odin_at_every_epsilon(scorer):
+def test_odin_of_several_epsilons_is_odin_of_each(scorer):
     inputs = torch.randn(5, 3, 32, 32)
     ours = baselines.odin(scorer, inputs, (0.0, 0.002))
     for k, epsilon in enumerate((0.0, 0.002)):
-        theirs = scorers.odin(scorer.model, inputs, 1000.0, epsilon, scorer.normalise.std)
-        torch.testing.assert_close(ours[:, k], theirs)
+        alone = scorers.odin(scorer.model, inputs, 1000.0, (epsilon,), scorer.normalise.std)
+        torch.testing.assert_close(ours[:, k], alone[:, 0])
 
 
 def test_blocks_without_a_step_are_the_scorers(scorer):

@@ -38,13 +38,13 @@ def test_odin_is_a_logarithm_too(activation, std):
     model, images = resnet34(4, 2, activation).eval(), torch.randn(6, 3, 32, 32)
     for temperature, epsilon in [(1000.0, 0.0014), (10.0, 0.02), (1.0, 0.0)]:
         theirs = detector.ODIN(model, eps=epsilon, temperature=temperature, norm_std=std).predict(images)
-        torch.testing.assert_close(scorers.odin(model, images, temperature, epsilon, std).exp(), -theirs)
+        torch.testing.assert_close(scorers.odin(model, images, temperature, (epsilon,), std)[:, 0].exp(), -theirs)
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_odin_without_a_step_at_temperature_one_is_msp():
     model, images = resnet34(4, 2, "relu").eval(), torch.randn(6, 3, 32, 32)
-    torch.testing.assert_close(scorers.odin(model, images, 1.0, 0.0), scorers.msp(model(images)).detach())
+    torch.testing.assert_close(scorers.odin(model, images, 1.0, (0.0,))[:, 0], scorers.msp(model(images)).detach())
 
 
 def test_mahalanobis_is_the_same_up_to_a_factor():

@@ -69,7 +69,7 @@ def test_a_resume_in_another_precision_or_on_other_images_is_refused(tmp_path, m
     longer = dataclasses.replace(config, epochs=2)
     with monkeypatch.context() as patch:
         patch.setattr(training, "precision_on", lambda *_: "bfloat16")
-        with pytest.raises(InputError, match="begun in float32 and would go on in bfloat16 here; let it"):
+        with pytest.raises(InputError, match="begun in float32 and would go on in bfloat16 here; let it go on on a"):
             training.train(longer, tmp_path)
     images = data.load("digits_0_4", "train")
     others = dataclasses.replace(images, pixels=images.pixels.flip(1))

@@ -19,11 +19,11 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from thesis_utils import data, metrics
+from thesis_utils import data, metrics, scorers
 from thesis_utils.errors import InputError
 from thesis_utils.evaluation import float32
 from thesis_utils.mahalanobis import Ensemble, fgsm
-from thesis_utils.scorers import ascent, odin_loss, tempered
+from thesis_utils.scorers import ascent
 
 TEMPERATURE = 1000.0
 ODIN_EPSILONS = tuple(round(0.0002 * k, 4) for k in range(21))  # Liang et al. (2018): 21 from 0 to 0.004
@@ -33,10 +33,8 @@ ALL = (1000, 10**9)  # of each set, to tune on and to test on; the authors tune 
 
 
 def odin(scorer, inputs, epsilons):
-    """ODIN's confidence of normalised inputs (N, C, H, W) at each epsilon: (N, E). One gradient serves them all."""
-    step = ascent(odin_loss(scorer.model, TEMPERATURE), inputs, scorer.normalise.std)
-    with torch.inference_mode():
-        return torch.stack([tempered(scorer.model(inputs - e * step), TEMPERATURE) for e in epsilons], 1)
+    """ODIN's confidence of normalised inputs (N, C, H, W) at each epsilon: (N, E)."""
+    return scorers.odin(scorer.model, inputs, TEMPERATURE, epsilons, scorer.normalise.std)
 
 
 def blocks(scorer, inputs, epsilons):

@@ -204,21 +204,17 @@ def from_npz(path, split):
     wanted = f"{path} must hold {split}_images, uint8 (N, H, W, 3), and may hold {split}_labels (N,) and classes (K,)"
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if f"{split}_images" not in archive:
-                raise InputError(f"{wanted}; it holds {', '.join(archive.files)}")
-            pixels = archive[f"{split}_images"]
-            labels = archive[f"{split}_labels"] if f"{split}_labels" in archive else None
-            classes = (
-                archive["classes"]
-                if "classes" in archive
-                else range(int(labels.max()) + 1 if labels is not None else 1)
-            )
-    except InputError:
-        raise
+            held = archive.files
+            keys = (f"{split}_images", f"{split}_labels", "classes")
+            pixels, labels, classes = (archive[key] if key in held else None for key in keys)
     except Exception as error:
         raise InputError(f"{path} cannot be read as an .npz archive ({error}); write it with numpy.savez") from None
+    if pixels is None:
+        raise InputError(f"{wanted}; it holds {', '.join(held)}")
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or len(pixels) == 0:
         raise InputError(f"{wanted}; its {split}_images are {pixels.dtype} {pixels.shape}")
+    if classes is None:
+        classes = range(1 if labels is None else int(labels.max()) + 1)
     if labels is not None and (labels.shape != (len(pixels),) or labels.min() < 0 or labels.max() >= len(classes)):
         raise InputError(f"{wanted}; its {split}_labels must be {len(pixels)} numbers from 0 to {len(classes) - 1}")
     return as_images(path.stem, pixels, labels, classes)

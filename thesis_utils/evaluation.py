@@ -108,7 +108,7 @@ class Scorer:
         }
 
     def restore(self, state):
-        self.gaussians = {name: TiedGaussian.from_state(s).to(self.device) for name, s in state["gaussians"].items()}
+        self.gaussians = {name: TiedGaussian.from_state(s, self.device) for name, s in state["gaussians"].items()}
         self.ensemble = Ensemble.from_state(state["ensemble"])
         return self
 

@@ -18,7 +18,17 @@ from thesis_utils.scorers import ascent
 FGSM_EPSILON = 0.05  # of the pixel range [0, 1], as in Lee et al.'s code
 
 
-class TiedGaussian:
+class Fitted:
+    """What is fitted once and kept: `state` is a dict of tensors."""
+
+    @classmethod
+    def from_state(cls, state, device="cpu"):
+        one = cls()
+        vars(one).update({key: value.to(device) for key, value in state.items()})
+        return one
+
+
+class TiedGaussian(Fitted):
     """K Gaussians with means mu_k and the covariance S = (1/N) sum_n (x_n - mu_k(n)) (x_n - mu_k(n))^T.
 
     Float64 throughout. `partial_fit` adds a batch, so that memory does not grow with the data; it keeps, per class,
@@ -83,15 +93,6 @@ class TiedGaussian:
     def state(self):
         return {"means": self.means, "whitening": self.whitening, "origin": self.origin}
 
-    @classmethod
-    def from_state(cls, state):
-        gaussian = cls()
-        vars(gaussian).update(state)
-        return gaussian
-
-    def to(self, device):
-        return TiedGaussian.from_state({key: value.to(device) for key, value in self.state().items()})
-
 
 def fgsm(model, pixels, labels, normalise, epsilon=FGSM_EPSILON):
     """Fast gradient sign method (Goodfellow et al. 2015): a step of `epsilon` up the cross-entropy, per pixel.
@@ -109,7 +110,7 @@ def fgsm(model, pixels, labels, normalise, epsilon=FGSM_EPSILON):
     return perturbed.maximum(black).minimum(white)
 
 
-class Ensemble:
+class Ensemble(Fitted):
     """Logistic regression over the Mahalanobis scores (N, B) of B blocks; `score` is its logit, (N,)."""
 
     def fit(self, id_scores, ood_scores):
@@ -125,9 +126,3 @@ class Ensemble:
 
     def state(self):
         return vars(self)
-
-    @classmethod
-    def from_state(cls, state):
-        ensemble = cls()
-        vars(ensemble).update(state)
-        return ensemble

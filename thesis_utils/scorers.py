@@ -79,27 +79,18 @@ def ascent(objective, images, std=None):
     return step
 
 
-def odin_loss(model, temperature):
-    """Images (N, C, H, W) -> sum of -log softmax(f(x) / T) of the predicted classes: what ODIN's step lowers."""
+def odin(model, images, temperature=1000.0, epsilons=(0.0014,), std=None):
+    """ODIN (Liang et al. 2018): log max_k softmax(f(x') / T) of perturbed inputs x': (N, C, H, W) -> (N, E).
 
-    def loss(images):
-        logits = model(images) / temperature
+    x' = x - epsilon sign(grad_x -log S_y(x; T)) with y the predicted class: a step that raises the confidence. One
+    column an epsilon, all from one gradient. `images` are normalised; `std` as in `ascent`. A confidence.
+    """
+
+    def loss(inputs):
+        logits = model(inputs) / temperature
         return F.cross_entropy(logits, logits.argmax(1), reduction="sum")
 
-    return loss
-
-
-def odin(model, images, temperature=1000.0, epsilon=0.0014, std=None):
-    """ODIN (Liang et al. 2018): log max_k softmax(f(x') / T) of the perturbed input x': (N, C, H, W) -> (N,).
-
-    x' = x - epsilon sign(grad_x -log S_y(x; T)) with y the predicted class: a step that raises the confidence.
-    `images` are normalised; `std` as in `ascent`. One backward and two forward passes. A confidence.
-    """
-    perturbed = images - epsilon * ascent(odin_loss(model, temperature), images, std)
-    with torch.no_grad():
-        return tempered(model(perturbed), temperature)
-
-
-def tempered(logits, temperature):
-    """MSP at a temperature, by way of float64: at T = 1000 all probabilities are close to 1/K."""
-    return msp(logits.double() / temperature).to(logits.dtype)
+    step = ascent(loss, images, std)
+    with torch.no_grad():  # in float64: at T = 1000 all probabilities are close to 1/K
+        logits = [model(images - epsilon * step).double() for epsilon in epsilons]
+        return torch.stack([msp(one / temperature) for one in logits], 1).to(images.dtype)

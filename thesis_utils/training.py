@@ -74,31 +74,27 @@ def resized(images, sizes, progress):
 
 def optimizer_of(config, model, learning_rate):
     """SGD with Nesterov momentum or AdamW; weight decay spares BatchNorm's parameters if `decay_norms` is false."""
-    norms, others = [], []
+    of_norms = {False: [], True: []}
     for module in model.modules():
-        is_norm = isinstance(module, torch.nn.BatchNorm2d)
-        (norms if is_norm else others).extend(module.parameters(recurse=False))
-    groups = [
-        {"params": others, "weight_decay": config.weight_decay},
-        {"params": norms, "weight_decay": config.weight_decay * config.decay_norms},
-    ]
+        of_norms[isinstance(module, torch.nn.BatchNorm2d)].extend(module.parameters(recurse=False))
+    decays = {False: config.weight_decay, True: config.weight_decay * config.decay_norms}
+    groups = [{"params": of_norms[norm], "weight_decay": decays[norm]} for norm in of_norms]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, learning_rate, momentum=0.9, nesterov=True, fused=True)
     return torch.optim.AdamW(groups, learning_rate, fused=True)
 
 
-def resumed(path, device, **origin):
-    """The state in `path`, or None; an InputError where it was begun with another precision or on other images."""
+def resumed(path, device, precision, images):
+    """The state in `path`, or None; an InputError where it was begun in another precision or on other images."""
     if not path.exists():
         return None
     state = torch.load(path, map_location=device, weights_only=True)
-    begun = state.get("precision")
-    if begun != origin["precision"]:
+    if (begun := state.get("precision")) != precision:
         raise InputError(
-            f"the training in {path.parent} was begun in {begun} and would go on in {origin['precision']} here; let it "
-            f"go on on a machine that computes in {begun}, or train another network with --precision float32"
+            f"the training in {path.parent} was begun in {begun} and would go on in {precision} here; let it go on "
+            f"on a machine that computes in {begun}, or train another network with --precision float32"
         )
-    if state.get("images") != origin["images"]:
+    if state["images"] != images:
         raise InputError(
             f"the training in {path.parent} was begun on other images of the same name; put those back, or move that "
             "folder away to train anew"
@@ -135,11 +131,11 @@ def train(config, folder, device=None, trained=None):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * steps)
 
     path, history, seconds = folder / "training.pt", [], 0.0
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     origin = {"precision": precision_on(device, config.precision), "images": images.checksum}
     if state := resumed(path, device, **origin):
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
         history, seconds = state["history"], state["seconds"]
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -183,9 +179,7 @@ def train(config, folder, device=None, trained=None):
             if step % CHECK_EVERY == CHECK_EVERY - 1 or step == steps - 1:
                 if first_bad < steps:
                     bar.close()
-                    kept = (
-                        f"the checkpoint of epoch {epoch - 1} is kept in {path}" if history else "no epoch was finished"
-                    )
+                    kept = f"the checkpoint of epoch {epoch - 1} is kept in {path}" if history else "no epoch was done"
                     raise Diverged(
                         f"training diverged: the loss is not finite at step {int(first_bad) + 1} of epoch {epoch}; "
                         f"{kept}; try a lower learning_rate or entropy_factor"
@@ -196,13 +190,7 @@ def train(config, folder, device=None, trained=None):
         row["calibration_accuracy"] = accuracy(model, held_out, normalise)
         history.append({"epoch": epoch, **row})
         seconds += time.perf_counter() - started
-        state = {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(),
-            "history": history,
-            "seconds": seconds,
-            **origin,
-        }
+        state = {name: part.state_dict() for name, part in parts.items()} | origin
+        state |= {"history": history, "seconds": seconds}
         replace(path, lambda partial, state=state: torch.save(state, partial))
     return model, normalise, pd.DataFrame(history), seconds

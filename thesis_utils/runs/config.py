@@ -36,16 +36,31 @@ NEAR_AND_FAR = {"digits_0_4": ("digits_5_9", "noise"), "cifar100": ("cifar10", "
 COMPARED = {"demo": (60, 100), "compact": (500, 1000)}  # images to tune and test baselines on; else `baselines.ALL`
 
 
-def one_of(*choices):
-    return (lambda value: value in choices), "one of " + ", ".join(choices)
+def field(default, rule, wanted):
+    """A field of `Config`: its default, what a value must fulfil, and that in words."""
+    return dataclasses.field(default=default, metadata={"rule": rule, "wanted": wanted})
 
 
-def whole(least):
-    return (lambda value: type(value) is int and value >= least), f"a whole number, at least {least}"
+def one_of(default, *choices):
+    return field(default, lambda value: value in choices, "one of " + ", ".join(choices))
 
 
-def number(wanted, inside):
-    return (lambda value: type(value) is float and inside(value) and value < float("inf")), wanted
+def whole(default, least):
+    return field(default, lambda value: type(value) is int and value >= least, f"a whole number, at least {least}")
+
+
+def number(default, above=None):
+    inside = (lambda value: value >= 0) if above is None else (lambda value: value > above)
+    wanted = "a number, at least 0" if above is None else f"a number above {above}"
+    return field(default, lambda value: type(value) is float and inside(value) and value < float("inf"), wanted)
+
+
+def yes_or_no(default):
+    return field(default, lambda value: type(value) is bool, "true or false")
+
+
+def is_name(value):
+    return isinstance(value, str) and value != "" and "/" not in value
 
 
 def sizes(text):
@@ -58,38 +73,6 @@ def are_sizes(text):
     return parts[-1:] == [str(data.SIZE)] and all(part.isdecimal() and 8 <= int(part) <= data.SIZE for part in parts)
 
 
-POSITIVE = number("a number above 0", lambda value: value > 0)
-NOT_NEGATIVE = number("a number, at least 0", lambda value: value >= 0)
-YES_OR_NO = (lambda value: type(value) is bool), "true or false"
-NAME = (lambda value: isinstance(value, str) and value != "" and "/" not in value), "the name of a data set"
-NAME_OR_NONE = (lambda value: value == "" or NAME[0](value)), "the name of a data set, or empty"
-RULES = {
-    "profile": one_of(*PROFILES),
-    "dataset": NAME,
-    "architecture": one_of(*ARCHITECTURES),
-    "activation": one_of(*ACTIVATIONS),
-    "entropy_factor": NOT_NEGATIVE,
-    "entropy_reduction": one_of(*REDUCTIONS),
-    "seed": whole(0),
-    "width": whole(NARROWEST),
-    "epochs": whole(1),
-    "batch_size": whole(1),
-    "optimizer": one_of("adamw", "sgd"),
-    "learning_rate": POSITIVE,
-    "weight_decay": NOT_NEGATIVE,
-    "decay_norms": YES_OR_NO,
-    "clip_norm": POSITIVE,
-    "flip": YES_OR_NO,
-    "precision": one_of("float32", "bfloat16"),
-    "sizes": (are_sizes, f"pixels of the training's images, from 8 to {data.SIZE}, the last {data.SIZE}: 16-24-32"),
-    "fine_tuning": one_of("none", *FINE_TUNING),
-    "outliers": NAME_OR_NONE,
-    "outliers_per_image": whole(0),
-    "tuning_epochs": whole(0),
-    "tuning_rate": NOT_NEGATIVE,
-}
-
-
 @dataclass(frozen=True)
 class Config:
     """All that a training depends on, but for its images and the precision that the processor allows.
@@ -98,37 +81,38 @@ class Config:
     equal share of the steps. The last five fields belong together: what a fine-tuning adds to its network's own.
     """
 
-    profile: str = "compact"
-    dataset: str = "cifar10"
-    architecture: str = "resnet34"
-    activation: str = "log_softmax"
-    entropy_factor: float = 0.0
-    entropy_reduction: str = "mean"
-    seed: int = 0
-    width: int = 16
-    epochs: int = 6
-    batch_size: int = 128
-    optimizer: str = "adamw"
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    decay_norms: bool = True
-    clip_norm: float = 1.0
-    flip: bool = True
-    precision: str = "bfloat16"
-    sizes: str = "32"
-    fine_tuning: str = "none"
-    outliers: str = ""
-    outliers_per_image: int = 0
-    tuning_epochs: int = 0
-    tuning_rate: float = 0.0
+    profile: str = one_of("compact", *PROFILES)
+    dataset: str = field("cifar10", is_name, "the name of a data set")
+    architecture: str = one_of("resnet34", *ARCHITECTURES)
+    activation: str = one_of("log_softmax", *ACTIVATIONS)
+    entropy_factor: float = number(0.0)
+    entropy_reduction: str = one_of("mean", *REDUCTIONS)
+    seed: int = whole(0, least=0)
+    width: int = whole(16, least=NARROWEST)
+    epochs: int = whole(6, least=1)
+    batch_size: int = whole(128, least=1)
+    optimizer: str = one_of("adamw", "adamw", "sgd")
+    learning_rate: float = number(2e-3, above=0)
+    weight_decay: float = number(0.05)
+    decay_norms: bool = yes_or_no(True)
+    clip_norm: float = number(1.0, above=0)
+    flip: bool = yes_or_no(True)
+    precision: str = one_of("bfloat16", "bfloat16", "float32")
+    sizes: str = field("32", are_sizes, f"pixels of the training's images, at least 8, the last {data.SIZE}: 16-24-32")
+    fine_tuning: str = one_of("none", "none", *FINE_TUNING)
+    outliers: str = field("", lambda value: value == "" or is_name(value), "the name of a data set, or empty")
+    outliers_per_image: int = whole(0, least=0)
+    tuning_epochs: int = whole(0, least=0)
+    tuning_rate: float = number(0.0)
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            if field.type is float and type(getattr(self, field.name)) is int:
-                object.__setattr__(self, field.name, float(getattr(self, field.name)))  # 0 and 0.0: one name
-        for field, (is_good, wanted) in RULES.items():
-            if not is_good(getattr(self, field)):
-                raise InputError(f"{field} must be {wanted}, not {getattr(self, field)!r}")
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            if one.type is float and type(value) is int:
+                value = float(value)  # 0 and 0.0: one name
+                object.__setattr__(self, one.name, value)
+            if not one.metadata["rule"](value):
+                raise InputError(f"{one.name} must be {one.metadata['wanted']}, not {value!r}")
         if self.entropy_factor and self.entropy_reduction == "sum" and len(self.image_sizes) > 1:
             raise InputError(
                 "a sum over pixels weighs small images less, so that a training whose images grow would change the "
@@ -164,7 +148,7 @@ class Config:
         return f"{self.profile}-{self.dataset}-{self.activation}{factor}{tuned}-seed{self.seed}-{digest}"
 
 
-UNTUNED = {field.name: field.default for field in dataclasses.fields(Config)[-5:]}
+UNTUNED = {one.name: one.default for one in dataclasses.fields(Config)[-5:]}
 
 
 def near_and_far(dataset):
@@ -187,7 +171,7 @@ def configure(profile=None, **overrides):
     profile = profile or os.environ.get("THESIS_PROFILE") or "compact"
     if profile not in PROFILES:
         raise InputError(f"unknown profile {profile!r}; choose from {', '.join(PROFILES)}")
-    fields = {field.name for field in dataclasses.fields(Config)}
+    fields = {one.name for one in dataclasses.fields(Config)}
     unknown = sorted(set(overrides) - fields)
     if unknown:
         raise InputError(f"unknown configuration key {unknown[0]!r}; there are {', '.join(sorted(fields))}")
