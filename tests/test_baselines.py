@@ -48,7 +48,7 @@ def test_a_step_raises_what_it_is_meant_to_raise(scorer):
 def test_tune_takes_the_epsilon_with_the_lowest_fpr_and_of_equals_the_smallest():
     known = torch.tensor([[0.0, 5.0, 9.0], [1.0, 6.0, 9.0]]).repeat(20, 1)
     unknown = torch.tensor([[0.5, 1.0, 2.0]]).repeat(40, 1)  # parted at the second and at the third
-    assert baselines.tune(known, unknown, (0.0, 0.1, 0.2)).epsilon == 0.1
+    assert baselines.tune(known, unknown, (0.0, 0.1, 0.2))[0] == 0.1
 
 
 def test_no_image_is_both_tuned_and_tested_on(scorer):

@@ -13,8 +13,6 @@ in-distribution, from others, and the protocols differ in these others:
 Like their authors we take the epsilon with the lowest FPR at 95 % TPR; of equals the smallest.
 """
 
-from dataclasses import dataclass
-
 import pandas as pd
 import torch
 from tqdm import tqdm
@@ -58,32 +56,21 @@ def blocks(scorer, inputs, epsilons):
 METHODS = {"odin": (odin, ODIN_EPSILONS), "mahalanobis": (blocks, MAHALANOBIS_EPSILONS)}
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """What a protocol has chosen: an epsilon and, for Mahalanobis, the ensemble fitted at it."""
-
-    epsilon: float
-    ensemble: Ensemble | None = None
-
-    def confidence(self, scores):
-        """(N,) from `odin`'s or `blocks`' scores at this epsilon."""
-        return (self.ensemble.score(scores) if self.ensemble else scores).numpy()
-
-
 def tune(known, unknown, epsilons):
-    """The best of `epsilons`, from scores (N, E) or (N, E, 5) of calibration images and of the others.
+    """(epsilon, confidence): the best of `epsilons`, and what turns a set's scores at it into confidences (N,).
 
-    An ensemble is fitted on every second image and its epsilon chosen on the rest, as by Lee et al.
+    From scores (N, E) or (N, E, 5) of calibration images and of the others. An ensemble is fitted on every second image
+    and its epsilon chosen on the rest, as by Lee et al.
     """
     candidates = []
     for k, epsilon in enumerate(epsilons):
-        pair = known[:, k], unknown[:, k]
-        chosen = Tuned(epsilon)
+        pair, confidence = [known[:, k], unknown[:, k]], torch.as_tensor
         if known.ndim == 3:
-            chosen = Tuned(epsilon, Ensemble().fit(*(scores[::2] for scores in pair)))
+            confidence = Ensemble().fit(*(scores[::2] for scores in pair)).score
             pair = [scores[1::2] for scores in pair]
-        candidates.append((metrics.fpr_at_tpr(*(chosen.confidence(scores) for scores in pair)), k, chosen))
-    return min(candidates, key=lambda candidate: candidate[:2])[2]
+        fpr = metrics.fpr_at_tpr(*map(confidence, pair))
+        candidates.append((fpr, k, epsilon, confidence))
+    return min(candidates, key=lambda candidate: candidate[:2])[2:]
 
 
 def shuffled(images):
@@ -137,14 +124,14 @@ class Comparison:
                 for protocol, scores in unknown.items()
                 for preprocessing in (False, True)
             }
-            needed = sorted({one.epsilon for one in chosen.values()})
+            needed = sorted({epsilon for epsilon, _ in chosen.values()})
             parts = [self.scores(method, part, needed) for part in ("known", f"test {ood}")]
-            for (protocol, preprocessing), one in chosen.items():
-                pair = (one.confidence(scores[:, needed.index(one.epsilon)]) for scores in parts)
+            for (protocol, preprocessing), (epsilon, confidence) in chosen.items():
+                pair = (confidence(scores[:, needed.index(epsilon)]) for scores in parts)
                 yield {
                     "method": method, "protocol": protocol, "preprocessing": preprocessing,
                     "tuned_on": {"oracle": ood, "held_out": held_out, "none": "FGSM"}[protocol],
-                    "epsilon": one.epsilon, **metrics.summary(*pair), "n_id": len(parts[0]), "n_ood": len(parts[1]),
+                    "epsilon": epsilon, **metrics.summary(*pair), "n_id": len(parts[0]), "n_ood": len(parts[1]),
                     "n_tuning": min(len(known), len(unknown[protocol])),
                 }  # fmt: skip
         known, unknown = (self.scores("odin", part, METHODS["odin"][1]) for part in ("calibration", f"tune {ood}"))

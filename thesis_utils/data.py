@@ -10,11 +10,11 @@ names; the sets that ship with scikit-learn; the downloads of torchvision and of
 
 import hashlib
 import os
-import shutil
 import warnings
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from torchvision.datasets.utils import download_and_extract_archive
 from torchvision.transforms.v2.functional import InterpolationMode, resize
 
 from thesis_utils.errors import InputError
-from thesis_utils.files import beside
 
 SIZE = 32
 CALIBRATION = 2000
@@ -149,20 +148,18 @@ def downloaded(name, split):
     folder = download_folder(name, split)
     if folder.exists():
         return read(name, split, folder, False)
-    partial = beside(folder)
     try:
-        partial.mkdir(parents=True)
-        images = read(name, split, partial, True)
-        if len(images) != counts[split]:
-            raise OSError(f"{len(images)} images came instead of {counts[split]}")
-        os.replace(partial, folder)
+        DOWNLOADS.mkdir(exist_ok=True)
+        with TemporaryDirectory(dir=DOWNLOADS, prefix=f".{folder.name}-", ignore_cleanup_errors=True) as partial:
+            images = read(name, split, Path(partial), True)
+            if len(images) != counts[split]:
+                raise OSError(f"{len(images)} images came instead of {counts[split]}")
+            os.replace(partial, folder)
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"{name} could not be downloaded to {DOWNLOADS} ({error}); "
             f"put {name}.npz into a folder and name that folder in the environment variable THESIS_DATA"
         ) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return images
 
 

@@ -102,10 +102,8 @@ class Scorer:
                 bar.update(len(pixels))
 
     def state(self):
-        return {
-            "gaussians": {name: gaussian.state() for name, gaussian in self.gaussians.items()},
-            "ensemble": self.ensemble.state(),
-        }
+        gaussians = {name: gaussian.state() for name, gaussian in self.gaussians.items()}
+        return {"gaussians": gaussians, "ensemble": self.ensemble.state()}
 
     def restore(self, state):
         self.gaussians = {name: TiedGaussian.from_state(s, self.device) for name, s in state["gaussians"].items()}

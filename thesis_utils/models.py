@@ -142,10 +142,9 @@ def resnet34(num_classes, width=64, activation="log_softmax"):
     """
     if activation not in ACTIVATIONS:
         raise InputError(f"unknown activation {activation!r}; choose from {', '.join(ACTIVATIONS)}")
-    if not (isinstance(width, int) and width >= 1):
-        raise InputError(f"width must be a whole number of channels, at least 1 (64 in the thesis), not {width!r}")
-    if not (isinstance(num_classes, int) and num_classes >= 2):
-        raise InputError(f"num_classes must be a whole number, at least 2, not {num_classes!r}")
+    for name, value, least in (("width", width, 1), ("num_classes", num_classes, 2)):
+        if not (isinstance(value, int) and value >= least):
+            raise InputError(f"{name} must be a whole number, at least {least}, not {value!r}")
     return ResNet34(num_classes, width, activation)
 
 

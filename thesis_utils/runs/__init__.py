@@ -1,7 +1,7 @@
 """Runs: configurations, and the folders of what came of them.
 
-    from thesis_utils import runs
-    run = runs.get(runs.configure("compact", dataset="cifar10", activation="log_softmax", entropy_factor=0.01))
+from thesis_utils import runs
+run = runs.get(runs.configure("compact", dataset="cifar10", activation="log_softmax", entropy_factor=0.01))
 """
 
 from thesis_utils.runs.config import (

@@ -1,8 +1,8 @@
 """What a finished run can tell: scores, metrics and baselines, read from its folder or computed.
 
-    run = get(configure("compact"))
-    run.metrics()                               # every score x data set x reading
-    run.scores("svhn")                          # per-image scores
+run = get(configure("compact"))
+run.metrics()                               # every score x data set x reading
+run.scores("svhn")                          # per-image scores
 """
 
 import dataclasses
