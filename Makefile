@@ -27,7 +27,7 @@ bench: .venv/installed-test ## speed, as ratios
 	$(BIN)/python -m benchmarks.speed
 
 picture: .venv/installed ## the README's figure, from the runs of the default profile
-	$(BIN)/python -c "from thesis_utils import plots, runs; run = runs.find(runs.configure()); \
+	$(BIN)/python -c "from thesis_utils import runs; from thesis_utils.book import plots; run = runs.find(runs.configure()); \
 	  plots.trend(run, run.out_distributions()).savefig('results/trend.png')"
 
 clean: ## removes what was built; keeps your runs and downloads

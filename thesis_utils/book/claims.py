@@ -1,7 +1,7 @@
 """The thesis' claims, each as the differences that it is about, between runs wherever there are any.
 
-A difference (of AUROC or accuracy, in points) is a vector (value, low, high); a claim has one for each of its cells: a
-network, or two, and a test set. Runs are looked up by configuration, with all their seeds. `verdict` judges.
+A claim has a difference for each of its cells: a network, or two, and a test set. Runs are looked up by configuration,
+with all their seeds. `verdict` judges.
 """
 
 from collections.abc import Callable
@@ -9,20 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from thesis_utils import evaluation, metrics, runs
+from thesis_utils import runs
 from thesis_utils.book import tables, thesis
-from thesis_utils.models import LAYERS
-from thesis_utils.scorers import sign
+from thesis_utils.book.differences import accuracies, area, between, blocks, layers, mean, minus, paired, spanned
+from thesis_utils.book.formatting import model_label
 
 FAR = ("lsun", "svhn")
 SETS = {"cifar10": ("cifar100", *FAR), "cifar100": ("cifar10", *FAR)}  # the thesis', by in-distribution
 RELU, LOG_SOFTMAX, ENTROPY = tables.GRID
 SOFTMAX = ("softmax", 0.0)
-CURVES = {
-    LOG_SOFTMAX: "log_softmax_el0_min_of_misp",
-    ENTROPY: "log_softmax_el1e-2_min_of_misp",
-    RELU: "relu_baseline_mahalanobis_per_layer",
-}
+MIN_OF_MISP = "layer.*/min_of_misp"
 ABOVE, NO_WORSE, COMPARABLE = "above", "no worse", "comparable"
 
 
@@ -47,7 +43,7 @@ class Claim:
     cells: Callable  # `gather`'s runs -> a list of cells
 
 
-# --- the runs ---------------------------------------------------------------------------------------
+# --- the runs, and the thesis' numbers --------------------------------------------------------------
 
 
 def gather(profile=None):
@@ -55,99 +51,18 @@ def gather(profile=None):
     return {
         (dataset, *network): found
         for dataset in SETS
-        for network, found in tables.grid(profile, dataset, tables.ACCURACY_GRID, get=runs.seeds).items()
+        for network, found in tables.grid(profile, dataset, tables.ACCURACY_GRID, runs.seeds).items()
     }
 
 
-def ours_of(ood, *groups):
-    """Which set of ours to read for one of the thesis', and the runs of each group that have it scored.
-
-    The set itself, or else what stands in for LSUN.
-    """
-    stand_ins = [ours for ours, theirs in thesis.STANDS_FOR.items() if theirs == ood]
-    for name in (ood, *stand_ins):
-        having = [[run for run in group if name in (run.config.dataset, *run.out_distributions())] for group in groups]
-        if all(having):
-            return name, *having
-    return stand_ins[0] if stand_ins else ood, *([] for _ in groups)
-
-
-# --- differences: (value, low, high) in points ------------------------------------------------------
-
-
-def area(run, ood, score, reading="fixed_direction"):
-    """An AUROC in percent with its DeLong interval."""
-    return 100 * tables.pick(run, ood, score, reading)[["auroc", "auroc_low", "auroc_high"]].to_numpy(float)
-
-
-def best(run, ood, scores):
-    """The AUROC of the best layer (an oracle), of the aggregations whose names match."""
-    return area(run, ood, tables.best_aggregation(run, ood, scores).score, "best_direction")
-
-
-def layers(run, ood, score="min_of_misp", reading="best_direction"):
-    """AUROC at the 16 layers, (16, 3)."""
-    return np.array([area(run, ood, f"{layer}/{score}", reading) for layer in LAYERS])
-
-
-def mean(values, *blocks):
-    """The mean over the layers of some of the four blocks."""
-    return np.mean([value for layer, value in zip(LAYERS, values) if int(layer[len("layer")]) in blocks], axis=0)
-
-
-def minus(first, second):
-    """The difference of two vectors (or of two numbers of the thesis).
-
-    Its interval is as wide as both together: never too narrow, whatever the two have in common.
-    """
-    if not np.ndim(first):
-        return first - second
-    return np.array([first[0] - second[0], first[1] - second[2], first[2] - second[1]])
-
-
-def paired(run, ood, first, second):
-    """AUROC of one score minus that of another on the same images of one network (`metrics.delong_difference`)."""
-    return 100 * np.array(metrics.delong_difference(*(confidences(run, ood, score) for score in (first, second))))
-
-
-def confidences(run, ood, score):
-    """In- and out-of-distribution confidences; at an intermediate layer in the better direction, as the thesis does."""
-    known, unknown = (sign(score) * run.scores(name)[score] for name in (run.config.dataset, ood))
-    turned = score.startswith("layer") and metrics.auroc(known, unknown) < 0.5
-    return (-known, -unknown) if turned else (known, unknown)
-
-
-def accuracies(run, other, ood=None):
-    """Accuracy of one network minus another's on the same images, with the paired normal interval."""
-    correct, others = (r.scores(r.config.dataset)[evaluation.CORRECT] for r in (run, other))
-    difference = 100 * (correct - others)
-    half = 1.96 * difference.std() / len(difference) ** 0.5
-    return difference.mean() + np.array([0, -half, half])
-
-
-def spanned(found):
-    """The mean over seeds, and an interval that spans those of all seeds."""
-    values, lows, highs = np.reshape(found, (-1, 3)).T
-    return np.array([values.mean(), lows.min(), highs.max()])
-
-
-def between(models, others, compare):
-    """A comparison of two networks, over all pairs of their seeds.
-
-    A network with one seed is given the other's range over its seeds. With one seed of each nobody knows what a
-    seed moves, and the interval has no ends.
-    """
-    found = np.array([[compare(run, other) for other in others] for run in models])
-    moved = max(np.ptp(found[..., 0], axis=axis).max() for axis in (0, 1)) if found.size > 3 else np.inf
-    return spanned(found) + ([0, -moved, moved] if 1 in found.shape[:2] else 0)
-
-
-# --- cells: a comparison, ours and the thesis', wherever the thesis has it -------------------------
+def ours_of(ood):
+    """The sets of ours that a set of the thesis can be read on: itself, else what stands in for LSUN."""
+    return [ood, *(ours for ours, theirs in thesis.STANDS_FOR.items() if theirs == ood)]
 
 
 def short(network):
     """ReLU, softmax, or a log-softmax network by its lambda."""
-    return tables.model_label(*network).removeprefix("log-softmax, ")
+    return model_label(*network).removeprefix("log-softmax, ")
 
 
 def number(dataset, network, ood, method):
@@ -156,137 +71,117 @@ def number(dataset, network, ood, method):
     return np.nan if note == "misprint" else value
 
 
-def inside(dataset, oods, compare, theirs, networks=(LOG_SOFTMAX, ENTROPY), also=()):
-    """Cells that compare within one network: compare(run, ood) and theirs(network, ood).
+def plotted(run, ood):
+    """Of a run what the thesis plots of such a network (`thesis.curve`): AUROC at its layers, (16, 3)."""
+    return layers(run, ood, *(["mahalanobis", "fixed_direction"] if run.config.activation == "relu" else []))
 
-    `also`: sets that a run must have scored besides.
+
+# --- cells: a comparison, ours and the thesis', wherever the thesis has it -------------------------
+
+
+def cells(dataset, oods, places, compare, theirs, also=()):
+    """A function of `gather`'s runs: its cells, one for each set and place, a network or a pair of networks.
+
+    compare(ood, runs of the network, ...) is called where each has runs that scored the set and those of `also`;
+    theirs(network, ..., ood) is the thesis' difference.
     """
 
-    def cell(found, network, ood):
-        complete = [run for run in found[dataset, *network] if set(also) <= set(run.out_distributions())]
-        name, models = ours_of(ood, complete)
-        ours = spanned([compare(run, name) for run in models]) if models else None
-        return Cell(short(network), name, theirs(network, ood), ours)
+    def cell(found, networks, ood):
+        for name in ours_of(ood):
+            groups = [[run for run in found[dataset, *network] if having(run, name, *also)] for network in networks]
+            if all(groups):
+                break
+        ours = compare(name, *groups) if all(groups) else None
+        return Cell(" against ".join(map(short, networks)), name, theirs(*networks, ood), ours)
 
-    return lambda found: [cell(found, network, ood) for network in networks for ood in oods]
+    def having(run, *sets):
+        return set(sets) <= {run.config.dataset, *run.out_distributions()}
+
+    return lambda found: [cell(found, networks, ood) for networks in places for ood in oods]
+
+
+def inside(dataset, oods, compare, theirs, networks=(LOG_SOFTMAX, ENTROPY), also=()):
+    """Cells that compare within one network: compare(run, ood) and theirs(network, ood)."""
+
+    def seeds(ood, models):
+        return spanned([compare(run, ood) for run in models])
+
+    return cells(dataset, oods, [(network,) for network in networks], seeds, theirs, also)
 
 
 def across(dataset, oods, compare, theirs, pairs):
-    """Cells that compare two networks: compare(run, other, ood) and theirs(network, other, ood)."""
+    """Cells that compare two networks: compare(run, other, ood), and the difference of theirs(network, ood)."""
 
-    def cell(found, network, other, ood):
-        name, models, others = ours_of(ood, found[dataset, *network], found[dataset, *other])
-        ours = between(models, others, lambda a, b: compare(a, b, name)) if models else None
-        return Cell(f"{short(network)} against {short(other)}", name, theirs(network, other, ood), ours)
+    def seeds(ood, models, others):
+        return between(models, others, lambda run, other: compare(run, other, ood))
 
-    return lambda found: [cell(found, *pair, ood) for pair in pairs for ood in oods]
+    return cells(dataset, oods, pairs, seeds, lambda a, b, ood: theirs and theirs(a, ood) - theirs(b, ood))
+
+
+def apart(value):
+    """The comparison of two networks by one value(run, ood) of each."""
+    return lambda run, other, ood: minus(value(run, ood), value(other, ood))
 
 
 def in_accuracy(dataset, *pairs):
-    def theirs(network, other, ood):
-        return number(dataset, network, "test", "accuracy") - number(dataset, other, "test", "accuracy")
-
-    return across(dataset, [dataset], accuracies, theirs, pairs)
+    return across(dataset, [dataset], accuracies, lambda net, _: number(dataset, net, "test", "accuracy"), pairs)
 
 
 def same_score(name, *pairs):
     """One of the final layer's or ensemble's scores in two networks on CIFAR-10."""
     method, score = tables.METHODS[name]
-
-    def compare(run, other, ood):
-        return minus(area(run, ood, score), area(other, ood, score))
-
-    def theirs(network, other, ood):
-        return number("cifar10", network, ood, method) - number("cifar10", other, ood, method)
-
-    return across("cifar10", SETS["cifar10"], compare, theirs, pairs)
+    compare = apart(lambda run, ood: area(run, ood, score))
+    return across("cifar10", SETS["cifar10"], compare, lambda *place: number("cifar10", *place, method), pairs)
 
 
 def two_scores(dataset, first, second):
     """Two of the final layer's or ensemble's scores against each other, in all three networks."""
-    (method, score), (method2, score2) = tables.METHODS[first], tables.METHODS[second]
+    (method, score), (other_method, other_score) = tables.METHODS[first], tables.METHODS[second]
 
     def theirs(network, ood):
-        return number(dataset, network, ood, method) - number(dataset, network, ood, method2)
+        return number(dataset, network, ood, method) - number(dataset, network, ood, other_method)
 
-    return inside(dataset, SETS[dataset], lambda run, ood: paired(run, ood, score, score2), theirs, tables.GRID)
+    return inside(dataset, SETS[dataset], paired(score, other_score), theirs, tables.GRID)
 
 
 def against_ensemble(dataset):
     """Min of MiSP at its best layer against the ensemble, wherever the thesis' best aggregation is min of MiSP."""
     method, ensemble = tables.METHODS["Mahalanobis ensemble"]
 
-    def compare(run, ood):
-        return paired(run, ood, tables.best_aggregation(run, ood, "/min_of_misp").score, ensemble)
-
     def theirs(network, ood):
         value, note = thesis.value(dataset, *network, ood, "best_aggregation")
         return value - number(dataset, network, ood, method) if note.startswith("min of MiSP") else np.nan
 
-    return inside(dataset, SETS[dataset], compare, theirs)
+    return inside(dataset, SETS[dataset], paired(MIN_OF_MISP, ensemble), theirs)
 
 
-def curve(network, ood):
-    """The thesis' plot of a network on CIFAR-10: min of MiSP of a log-softmax one, Mahalanobis of the ReLU one."""
-    return np.array(thesis.curve(CURVES[network], ood, "cifar10"))
+def along(measure, networks=(LOG_SOFTMAX, ENTROPY)):
+    """One measure(values, network, ood) of the 16 layers of a network on CIFAR-10, ours and the thesis' plot."""
 
-
-def along(measure, oods=SETS["cifar10"], networks=(LOG_SOFTMAX, ENTROPY)):
-    """One measure(values, ood) of the 16 layers of a network on CIFAR-10, ours and the thesis' plot."""
-
-    def compare(run, ood):
-        relu = run.config.activation == "relu"
-        return measure(layers(run, ood, *(["mahalanobis", "fixed_direction"] if relu else [])), ood)
-
-    return inside("cifar10", oods, compare, lambda network, ood: measure(curve(network, ood), ood), networks)
-
-
-def in_block(block, score, *pairs):
-    """The mean of a block's layers: min of MiSP of a network against a score of another."""
-
-    def compare(run, other, ood):
-        reading = "best_direction" if score == "min_of_misp" else "fixed_direction"
-        return minus(mean(layers(run, ood), block), mean(layers(other, ood, score, reading), block))
-
-    def theirs(network, other, ood):
-        return minus(mean(curve(network, ood), block), mean(curve(other, ood), block))
-
-    return across("cifar10", SETS["cifar10"], compare, theirs, pairs)
-
-
-def spread():
-    """The layer that is the thesis' best minus the one that is its worst, per network and set."""
-
-    def between_ends(values, network, ood):
-        theirs = curve(network, ood)
-        return minus(values[theirs.argmax()], values[theirs.argmin()])
-
-    def compare(run, ood):
-        return between_ends(layers(run, ood), (run.config.activation, run.config.entropy_factor), ood)
+    def ours(run, ood):
+        return measure(plotted(run, ood), (run.config.activation, run.config.entropy_factor), ood)
 
     def theirs(network, ood):
-        return between_ends(curve(network, ood), network, ood)
+        return measure(thesis.curve(network, ood), network, ood)
 
-    return inside("cifar10", SETS["cifar10"], compare, theirs)
-
-
-def inner(values, ood):
-    return minus(mean(values, 2, 3), mean(values, 1, 4))
+    return inside("cifar10", SETS["cifar10"], ours, theirs, networks)
 
 
-def outer(values, ood):
-    return minus(mean(values, 1, 4), mean(values, 2, 3))
+def in_block(block, *pairs):
+    """The mean of a block's layers, of the score that the thesis plots of each network."""
+    compare = apart(lambda run, ood: mean(plotted(run, ood), block))
+    return across("cifar10", SETS["cifar10"], compare, lambda *place: mean(thesis.curve(*place), block), pairs)
 
 
-def distance(values, ood):
+def distance(values, network, ood):
     """Block 1 minus block 4 for a far set, the reverse for a near one."""
-    first, last = mean(values, 1), mean(values, 4)
-    return minus(first, last) if thesis.name_of(ood) in FAR else minus(last, first)
+    return blocks((1,), (4,))(values) if thesis.name_of(ood) in FAR else blocks((4,), (1,))(values)
 
 
-def others_best(run, ood):
-    """Min of MiSP against the best of the other eight aggregations, each at its best layer."""
-    return minus(best(run, ood, "/min_of_misp"), best(run, ood, "/(?!min_of_misp).*_of_"))
+def spread(values, network, ood):
+    """The layer that is the thesis' best minus the one that is its worst."""
+    theirs = thesis.curve(network, ood)
+    return minus(values[theirs.argmax()], values[theirs.argmin()])
 
 
 def named(dataset, word):
@@ -299,19 +194,15 @@ def named(dataset, word):
     return theirs
 
 
+def others_best(run, ood):
+    """Min of MiSP against the best of the other eight aggregations, each at its best layer."""
+    first, second = (area(run, ood, s, "best_direction") for s in (MIN_OF_MISP, "layer.*/(?!min_of_misp).*_of_.*"))
+    return minus(first, second)
+
+
 def against_final(run, ood):
     """Min of MiSP in block 1 against MiSP at the final layer."""
     return minus(mean(layers(run, ood), 1), area(run, ood, "fc/misp"))
-
-
-def final_against_best(run, ood):
-    """MiSP at the final layer against min of MiSP at its best layer."""
-    return paired(run, ood, "fc/misp", tables.best_aggregation(run, ood, "/min_of_misp").score)
-
-
-def retrained(run, other, ood):
-    """Min of MiSP of one network against another's, each at its best layer."""
-    return minus(best(run, ood, "/min_of_misp"), best(other, ood, "/min_of_misp"))
 
 
 def side(run, ood):
@@ -323,13 +214,8 @@ def side(run, ood):
 def early_gain(run, far, near="cifar100"):
     """The gain from the near to the far set, block 1 minus block 4; a layer has one direction, the better on both."""
     both = zip(*(layers(run, ood, reading="fixed_direction") for ood in (far, near)))
-    gains = np.array([minus(f, n) if f[0] + n[0] >= 100 else minus(n, f) for f, n in both])
-    return minus(mean(gains, 1), mean(gains, 4))
-
-
-def early_gain_thesis(network, far, near="cifar100"):
-    gains = curve(network, far) - curve(network, near)
-    return mean(gains, 1) - mean(gains, 4)
+    gains = [minus(f, n) if f[0] + n[0] >= 100 else minus(n, f) for f, n in both]
+    return blocks((1,), (4,))(gains)
 
 
 # --- the claims, in the order of the slides ---------------------------------------------------------
@@ -355,39 +241,37 @@ CLAIMS = (
     Claim("23", "“MiSP close to Mahalanobis-ensemble performance”",
           "AUROC: MiSP − ensemble", NO_WORSE, two_scores("cifar10", "MiSP", "Mahalanobis ensemble")),
     Claim("25, 26", "“Different layer enable different performances for OOD detection”",
-          "AUROC of min of MiSP: the thesis' best layer − its worst", ABOVE, spread()),
+          "AUROC of min of MiSP: the thesis' best layer − its worst", ABOVE, along(spread)),
     Claim("25, 26", "“min of MiSP observed to be the best in aggregation methods”",
           "AUROC at the best layer: min of MiSP − best of the other eight", ABOVE,
           inside("cifar10", SETS["cifar10"], others_best, named("cifar10", lambda ood: "min of MiSP"))),
     Claim("26, 33", "“Mahalanobis performs well for layers in block 2 & 3”",
-          "AUROC of Mahalanobis: blocks 2, 3 − blocks 1, 4", ABOVE, along(inner, networks=[RELU])),
+          "AUROC of Mahalanobis: blocks 2, 3 − blocks 1, 4", ABOVE, along(blocks((2, 3), (1, 4)), [RELU])),
     Claim("33", "“Min of MiSP performance drops in block 2 & 3”",
-          "AUROC of min of MiSP: blocks 1, 4 − blocks 2, 3", ABOVE, along(outer)),
+          "AUROC of min of MiSP: blocks 1, 4 − blocks 2, 3", ABOVE, along(blocks((1, 4), (2, 3)))),
     Claim("26, 33", "“min of MiSP better than Mahalanobis for initial and final residual blocks”: initial",
-          "AUROC in block 1: min of MiSP − Mahalanobis", ABOVE,
-          in_block(1, "mahalanobis", (LOG_SOFTMAX, RELU), (ENTROPY, RELU))),
+          "AUROC in block 1: min of MiSP − Mahalanobis", ABOVE, in_block(1, (LOG_SOFTMAX, RELU), (ENTROPY, RELU))),
     Claim("25, 26, 33", "“min of MiSP better than Mahalanobis for final residual blocks”",
-          "AUROC in block 4: min of MiSP − Mahalanobis", ABOVE,
-          in_block(4, "mahalanobis", (LOG_SOFTMAX, RELU), (ENTROPY, RELU))),
+          "AUROC in block 4: min of MiSP − Mahalanobis", ABOVE, in_block(4, (LOG_SOFTMAX, RELU), (ENTROPY, RELU))),
     Claim("25, 33", "“Model with entropy loss have minor improvements in final block”",
-          "AUROC of min of MiSP in block 4: λ = 0.01 − λ = 0", ABOVE,
-          in_block(4, "min_of_misp", (ENTROPY, LOG_SOFTMAX))),
+          "AUROC of min of MiSP in block 4: λ = 0.01 − λ = 0", ABOVE, in_block(4, (ENTROPY, LOG_SOFTMAX))),
     Claim("27, 29", "“early layers of the network are more beneficial for far out-distribution datasets "
           "and later layers for near out-distribution datasets”",
           "AUROC of min of MiSP: block 1 − block 4 (far), 4 − 1 (near)", ABOVE, along(distance)),
     Claim("27", "“min of MiSP better for initial layers compared to MiSP@FC for LSUN and SVHN”",
           "AUROC: min of MiSP in block 1 − MiSP at the final layer", ABOVE,
           inside("cifar10", FAR, against_final,
-                 lambda network, ood: mean(curve(network, ood), 1) - thesis.final(ood), [LOG_SOFTMAX])),
+                 lambda network, ood: mean(thesis.curve(network, ood), 1) - thesis.final(ood), [LOG_SOFTMAX])),
     Claim("27", "“MiSP@FC better for CIFAR100 than min of MiSP at intermediate layer”",
           "AUROC: MiSP at the final layer − min of MiSP at the best layer", ABOVE,
-          inside("cifar10", ["cifar100"], final_against_best,
-                 lambda network, ood: thesis.final(ood) - curve(network, ood).max(), [LOG_SOFTMAX])),
+          inside("cifar10", ["cifar100"], paired("fc/misp", MIN_OF_MISP),
+                 lambda network, ood: thesis.final(ood) - thesis.curve(network, ood).max(), [LOG_SOFTMAX])),
     Claim("28, 29", "“The cheap evaluation method min of MiSP have competitive performance with Mahalanobis-ensemble”",
           "AUROC: min of MiSP at the best layer − ensemble", NO_WORSE, against_ensemble("cifar10")),
     Claim("30", "“Cannot reuse pretrained networks: Architecture should be integrated with log-softmax and retrained”",
           "our reading: AUROC of min of MiSP at the best layer, log-softmax − ReLU read post hoc", ABOVE,
-          across("cifar10", SETS["cifar10"], retrained, lambda *_: None, [(LOG_SOFTMAX, RELU)])),
+          across("cifar10", SETS["cifar10"], apart(lambda run, ood: area(run, ood, MIN_OF_MISP, "best_direction")),
+                 None, [(LOG_SOFTMAX, RELU)])),
     Claim("30", "“min of MiSP spectrum: it is not consistent across datasets. OOD threshold cannot be predefined "
           "in an open world setting”",
           "AUROC of min of MiSP at layer1.2, beyond 50 towards opposite sides: SVHN above CIFAR-10, LSUN below", ABOVE,
@@ -395,7 +279,9 @@ CLAIMS = (
                  lambda network, ood: thesis.FIGURES["slide_30"][ood]["auroc"] - 50, [LOG_SOFTMAX])),
     Claim("34", "“Initial layers gets more benefited for OOD detection as dataset moves from CIFAR-100 to SVHN”",
           "gain in AUROC from CIFAR-100 to SVHN: block 1 − block 4", ABOVE,
-          inside("cifar10", ["svhn"], early_gain, early_gain_thesis, [LOG_SOFTMAX], ["cifar100"])),
+          inside("cifar10", ["svhn"], early_gain,
+                 lambda net, far: blocks((1,), (4,))(thesis.curve(net, far) - thesis.curve(net, "cifar100")),
+                 [LOG_SOFTMAX], ["cifar100"])),
     Claim("35", f"{ELSEWHERE}: accuracy",
           "accuracy, log-softmax − ReLU", NO_WORSE, in_accuracy("cifar100", (LOG_SOFTMAX, RELU))),
     Claim("36", f"{ELSEWHERE}: MiSP better than MSP",
@@ -404,6 +290,6 @@ CLAIMS = (
           "AUROC: min of MiSP at the best layer − ensemble", NO_WORSE, against_ensemble("cifar100")),
     Claim("36", f"{ELSEWHERE}: early layers for far sets, later ones for near",
           "AUROC of min of MiSP: block 1 − block 4 (far), 4 − 1 (near)", ABOVE,
-          inside("cifar100", SETS["cifar100"], lambda run, ood: distance(layers(run, ood), ood),
+          inside("cifar100", SETS["cifar100"], lambda run, ood: distance(layers(run, ood), None, ood),
                  named("cifar100", lambda ood: "layer1" if ood in FAR else "layer4"))),
 )  # fmt: skip

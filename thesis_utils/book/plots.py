@@ -7,8 +7,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
-from thesis_utils.book import tables, thesis
+from thesis_utils import runs
+from thesis_utils.book import experiments, tables, thesis
+from thesis_utils.book.formatting import MISSING, label, model_label, score_label
 from thesis_utils.models import LAYERS
 from thesis_utils.scorers import AGGREGATIONS
 
@@ -37,12 +40,11 @@ def short(ood):
 
 
 def grown(rows, columns=1, width=8.0, height=2.6, **options):
-    figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows + 0.4), squeeze=False, **options)
-    return figure, axes
+    return plt.subplots(rows, columns, figsize=(width, height * rows + 0.4), squeeze=False, **options)
 
 
-def layer_axis(axis, extra=()):
-    axis.set_xticks(range(len(LAYERS) + len(extra)), [*(name.removeprefix("layer") for name in LAYERS), *extra])
+def layer_axis(axis, layers=LAYERS, extra=()):
+    axis.set_xticks(range(len(layers) + len(extra)), [*(name.removeprefix("layer") for name in layers), *extra])
     axis.set_xlabel("residual layer" + (", then the final layer" if extra else ""))
 
 
@@ -51,17 +53,17 @@ def learning_curves(found):
     figure, axes = grown(1, 2, height=2.8)
     found = [run for run in found if run]
     for run in found:
-        axes[0, 0].plot(run.history.epoch, run.history.cross_entropy, marker=".", label=tables.label(run))
+        axes[0, 0].plot(run.history.epoch, run.history.cross_entropy, marker=".", label=label(run))
         axes[0, 1].plot(run.history.epoch, 100 * run.history.calibration_accuracy, marker=".")
     axes[0, 0].set(xlabel="epoch", ylabel="nats", title="Training cross-entropy")
     axes[0, 1].set(xlabel="epoch", ylabel="%", title="Calibration accuracy")
-    figure.legend(loc="outside right center", fontsize="small", title=None if found else tables.MISSING)
+    figure.legend(loc="outside right center", fontsize="small", title=None if found else MISSING)
     return figure
 
 
 def entropy_reductions(models):
-    """`tables.entropy_costs`: what the entropy loss costs in accuracy, by how it is added up, and on slide 21."""
-    costs = tables.entropy_costs(models)
+    """`experiments.entropy_costs`: what the entropy loss costs in accuracy, by how it is added up, and on slide 21."""
+    costs = experiments.entropy_costs(models)
     if not costs:
         return not_recorded()
     looks = {
@@ -71,8 +73,7 @@ def entropy_reductions(models):
         "mean over layers too": (GREEN, "s-"),
         "thesis": ("black", "o:"),
     }
-    figure, axes = grown(1, height=3.2)
-    axis = axes[0, 0]
+    figure, axis = plt.subplots(figsize=(8, 3.6))
     for name, points in costs.items():
         paint, line = looks[name]
         axis.plot(points, line, color=paint, label=name, mfc="none" if name == "thesis" else paint)
@@ -90,25 +91,20 @@ def layer_bars(models, oods, reading="best_direction"):
     `models` is `tables.grid`'s dict; a missing run leaves its bars out. Open circles: the thesis' values, which are in
     the better direction.
     """
-    series = [
-        (("log_softmax", 0.0), "min_of_misp", "log_softmax_el0_min_of_misp", BLUE),
-        (("log_softmax", 0.01), "min_of_misp", "log_softmax_el1e-2_min_of_misp", SKY),
-        (("relu", 0.0), "mahalanobis", "relu_baseline_mahalanobis_per_layer", GREY),
-    ]
     dataset = next(run.config.dataset for run in models.values() if run)
     figure, axes = grown(len(oods))
     x, floor = np.arange(len(LAYERS)), lowest(reading)
     for axis, ood in zip(axes[:, 0], oods):
         marked = False
-        for k, (cell, score, key, paint) in enumerate(series):
+        for k, (cell, paint) in enumerate(zip(thesis.CURVES, (BLUE, SKY, GREY))):
             run, at = models.get(cell), x + (k - 1) * 0.27
-            used = reading if score == "min_of_misp" else "fixed_direction"
+            score, used = ("mahalanobis", "fixed_direction") if cell[0] == "relu" else ("min_of_misp", reading)
             if run and run.can_score(ood):
-                name = f"{tables.score_label(score)}, {tables.model_label(*cell)}"
+                name = f"{score_label(score)}, {model_label(*cell)}"
                 height = 100 * tables.per_layer(run, ood, score, used) - floor
                 axis.bar(at, height, 0.25, floor, color=paint, label=name)
-            theirs = thesis.curve(key, ood, dataset)
-            if theirs and (score == "mahalanobis" or reading == "best_direction"):
+            theirs = thesis.curve(cell, ood, dataset)
+            if theirs is not None and (score == "mahalanobis" or reading == "best_direction"):
                 axis.plot(at, theirs, "o", mfc="none", mec="black", ms=3.5, mew=0.8, label=None if marked else "thesis")
                 marked = True
         instead = f" (thesis' marks: {thesis.name_of(ood).upper()})" if marked and ood in thesis.STANDS_FOR else ""
@@ -133,9 +129,9 @@ def post_hoc(models, oods, reading="best_direction"):
         for run, paint in zip(models.values(), (GREY, BLUE, SKY)):
             if run and run.can_score(ood):
                 values = 100 * tables.per_layer(run, ood, "min_of_misp", reading)
-                axis.plot(range(len(LAYERS)), values, marker="o", ms=3, color=paint, label=tables.label(run))
+                axis.plot(range(len(values)), values, marker="o", ms=3, color=paint, label=label(run))
+                layer_axis(axis, values.index)
         axis.set(ylim=(lowest(reading), 101), title=short(ood))
-        layer_axis(axis)
         axis.tick_params(axis="x", labelsize=6)
     for axis in axes[:, 0]:
         axis.set_ylabel("AUROC, %")
@@ -147,15 +143,15 @@ def heat_map(run, oods, reading="best_direction"):
     """AUROC of the nine aggregations at the sixteen layers, one panel an out-distribution."""
     figure, axes = grown(len(oods), height=3.0)
     for axis, ood in zip(axes[:, 0], oods):
-        values = np.array([100 * tables.per_layer(run, ood, score, reading) for score in AGGREGATIONS])
+        values = 100 * pd.DataFrame([tables.per_layer(run, ood, score, reading) for score in AGGREGATIONS])
         image = axis.imshow(values, vmin=50, vmax=100, cmap="cividis", aspect="auto")
         for (row, column), value in np.ndenumerate(values):
             axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7,
                       color="black" if value > ON_DARK else "white")  # fmt: skip
-        axis.set_yticks(range(len(AGGREGATIONS)), [tables.score_label(score) for score in AGGREGATIONS])
+        axis.set_yticks(range(len(AGGREGATIONS)), [score_label(score) for score in AGGREGATIONS])
         axis.set_title(f"{short(ood)}: AUROC in %, {reading.replace('_', ' ')}")
         axis.grid(False)
-        layer_axis(axis)
+        layer_axis(axis, values.columns)
     figure.colorbar(image, ax=axes, label="AUROC, %", shrink=0.8 / len(oods) ** 0.5, extend="min")
     return figure
 
@@ -165,25 +161,25 @@ def trend(run, oods, reading="best_direction"):
 
     A band spans the seeds that there are. Without a run the axes stay empty and say so.
     """
-    figure, axes = grown(1, height=3.8)
-    axis, x, oods = axes[0, 0], np.arange(len(LAYERS)), list(oods) if run else []
+    figure, axis = plt.subplots(figsize=(8, 4.2))
+    x, oods = np.arange(len(LAYERS)), list(oods) if run else []
     for k, ood in enumerate(oods):
         paint, at = colour(ood), len(x) + 0.2 * (k - (len(oods) - 1) / 2)
         values = 100 * tables.per_layer(run, ood, "min_of_misp", reading)
         axis.plot(x, values, marker="o", ms=4, color=paint, label=short(ood))
-        seeds = tables.with_seeds(run, ood)
+        seeds = [one for one in runs.seeds(run.config) if ood in one.out_distributions()]
         if len(seeds) > 1:
             curves = [100 * tables.per_layer(one, ood, "min_of_misp", reading) for one in seeds]
             axis.fill_between(x, np.min(curves, 0), np.max(curves, 0), color=paint, alpha=0.15, lw=0)
-        finals = [100 * tables.metrics_row(one, ood, "fc/misp", "fixed_direction").auroc for one in (run, *seeds)]
+        finals = [100 * tables.scored(one, ood, "fc/misp").auroc.item() for one in (run, *seeds)]
         axis.plot(at, finals[0], marker="s", color=paint, mec="white")
         axis.vlines(at, min(finals), max(finals), color=paint, alpha=0.4)
-        theirs = thesis.curve("log_softmax_el0_min_of_misp", ood, run.config.dataset)
+        theirs = thesis.curve(("log_softmax", 0.0), ood, run.config.dataset)
         twice = ood in thesis.STANDS_FOR and thesis.STANDS_FOR[ood] in oods
-        if theirs and reading == "best_direction" and not twice:
+        if theirs is not None and reading == "best_direction" and not twice:
             axis.plot(x, theirs, "--", lw=1.2, color=paint, label=f"thesis, {thesis.name_of(ood).upper()}")
             axis.plot(at, thesis.final(ood), "s", mfc="none", color=paint)
-    what = tables.label(run) if run else tables.MISSING
+    what = label(run) if run else MISSING
     axis.set(ylim=(lowest(reading), 101), ylabel="AUROC, %", title=f"min of MiSP by layer, {what}")
     layer_axis(axis, extra=("fc",))
     axis.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
@@ -202,7 +198,7 @@ def histograms(run, oods, score="layer1.2/min_of_misp"):
         axis.set_ylabel("density")
         theirs = thesis.histogram(ood, run.config.dataset) if score == "layer1.2/min_of_misp" else None
         axis.legend(title=theirs, title_fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), alignment="left")
-    axes[0, 0].set_title(f"{tables.score_label(score)}, {tables.label(run)}")
+    axes[0, 0].set_title(f"{score_label(score)}, {label(run)}")
     axes[-1, 0].set_xlabel("log-probability")
     return figure
 
@@ -211,7 +207,7 @@ def not_recorded():
     """An empty figure that says why it is empty."""
     figure, axis = plt.subplots(figsize=(4, 0.5))  # without axes a notebook would show nothing
     axis.axis("off")
-    axis.text(0.5, 0.5, tables.MISSING, ha="center", va="center")
+    axis.text(0.5, 0.5, MISSING, ha="center", va="center")
     return figure
 
 
@@ -234,8 +230,8 @@ def protocols(run, oods):
         axis.set_xticks(range(3), names.values(), rotation=30, ha="right")
         axis.set(title=short(ood), xlim=(-0.5, 2.5))
     axes[0, 0].set_ylabel("AUROC, %")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, title=tables.label(run), ncols=2, fontsize="small", loc="outside upper center")
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, title=label(run), ncols=2, fontsize="small", loc="outside upper center")
     return figure
 
 
@@ -251,20 +247,17 @@ def odin_epsilons(run, oods):
                       ls="--" if ood == "places9_fix" else "-")  # fmt: skip
     for axis, title in zip(axes[0], ("AUROC, tuning images", "FPR95, tuning images")):
         axis.set(title=title, xlabel="ε, share of the pixel range", ylabel="%")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, title=tables.label(run), fontsize="small", loc="outside right center")
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, title=label(run), fontsize="small", loc="outside right center")
     return figure
 
 
 def mixtures(ours, theirs=None):
     """Slide 34: AUROC (percent) of mixtures by layer. `ours`: DataFrame, rows layers, columns share of the far set."""
-    figure, axes = grown(1, height=3.8)
-    axis = axes[0, 0]
+    figure, axis = plt.subplots(figsize=(8, 4.2))
     shades = plt.get_cmap("cividis")(np.linspace(0.05, 0.9, ours.shape[1]))
     for shade, share in zip(shades, ours.columns):
-        axis.plot(
-            range(len(LAYERS)), ours.loc[list(LAYERS), share], marker="o", ms=4, color=shade, label=f"{share:.0%}"
-        )
+        axis.plot(range(len(LAYERS)), ours[share].drop("fc"), marker="o", ms=4, color=shade, label=f"{share:.0%}")
         axis.plot(len(LAYERS), ours.loc["fc", share], marker="s", color=shade)
     for name, values in (theirs or {}).items():
         at = len(LAYERS) if name == "MiSP@FC" else LAYERS.index(name)

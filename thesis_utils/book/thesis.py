@@ -7,12 +7,19 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 HERE = Path(__file__).parent
 TABLES = pd.read_csv(HERE / "thesis_tables.csv", keep_default_na=False)
+VALUES = {tuple(place): (number, note) for _, *place, number, note in TABLES.itertuples(index=False)}
 LITERATURE = pd.read_csv(HERE / "literature.csv", dtype=str, keep_default_na=False)  # slide 13
 FIGURES = json.loads((HERE / "thesis_figures.json").read_text())
+CURVES = {  # by network (activation, lambda): min of MiSP of a log-softmax one, Mahalanobis of the ReLU one
+    ("log_softmax", 0.0): "log_softmax_el0_min_of_misp",
+    ("log_softmax", 0.01): "log_softmax_el1e-2_min_of_misp",
+    ("relu", 0.0): "relu_baseline_mahalanobis_per_layer",
+}
 STANDS_FOR = {"places9_resize": "lsun"}  # where a plot of ours shows the thesis' LSUN beside another set, it says so
 
 
@@ -21,14 +28,7 @@ def value(dataset, activation, entropy_factor, ood, method):
 
     `method` is accuracy (with `ood` "test"), msp, misp, mahalanobis_ensemble or best_aggregation.
     """
-    rows = TABLES[
-        TABLES.dataset.eq(dataset)
-        & TABLES.activation.eq(activation)
-        & TABLES.entropy_factor.eq(entropy_factor)
-        & TABLES.ood.eq(ood)
-        & TABLES.method.eq(method)
-    ]
-    return None if rows.empty else (rows.value.iloc[0], rows.note.iloc[0])
+    return VALUES.get((dataset, activation, entropy_factor, ood, method))
 
 
 def name_of(ood):
@@ -36,9 +36,10 @@ def name_of(ood):
     return STANDS_FOR.get(ood, ood)
 
 
-def curve(series, ood, dataset):
-    """AUROC (percent) at the 16 layers, slides 25, 26 and 33; None where the thesis has none (CIFAR-10 only)."""
-    return FIGURES["slide_25_26_33"][series].get(name_of(ood)) if dataset == "cifar10" else None
+def curve(network, ood, dataset="cifar10"):
+    """AUROC (percent) at the 16 layers (16,), slides 25, 26 and 33; None where the thesis has none (CIFAR-10 only)."""
+    found = FIGURES["slide_25_26_33"][CURVES[network]].get(name_of(ood)) if dataset == "cifar10" else None
+    return found and np.array(found)
 
 
 def final(ood):

@@ -7,20 +7,11 @@ rules in words.
 import numpy as np
 import pandas as pd
 
+from thesis_utils import runs
 from thesis_utils.book import tables, thesis
-from thesis_utils.book.claims import (
-    ABOVE,
-    CLAIMS,
-    COMPARABLE,
-    NO_WORSE,
-    area,
-    best,
-    gather,
-    number,
-    ours_of,
-    short,
-    spanned,
-)
+from thesis_utils.book.claims import ABOVE, CLAIMS, COMPARABLE, NO_WORSE, SETS, gather, ours_of, short
+from thesis_utils.book.differences import spanned
+from thesis_utils.book.formatting import MISSING, NONE, UNSCORED, interval, model_label, thesis_number
 
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = VERDICTS = "reproduced", "not reproduced", "cannot be decided at this scale"
 HOLDS, FAILS, OPEN, ALONE, ABSENT = "Holds", "Against it", "Open", "One seed of each", "Not recorded yet"
@@ -68,7 +59,7 @@ def decide(kind, cells):
     counted = [cell for cell in cells if cell.thesis is None or least < cell.thesis < most]
     outcomes = [outcome(cell.ours, least, most) for cell in counted]
     if set(outcomes) <= {ABSENT}:
-        return UNDECIDED, tables.MISSING, counted
+        return UNDECIDED, MISSING, counted
     stand_ins = sorted({cell.ood for cell in counted} & set(thesis.STANDS_FOR))
     named = "".join(f" ({name} for {thesis.STANDS_FOR[name].upper()})" for name in stand_ins)
     sentences = [f"Holds in {outcomes.count(HOLDS)} of {len(counted)}{named}"]
@@ -117,7 +108,7 @@ def claims(profile=None):
             "the thesis says": f"{claim.says}\nTested: {claim.tested_as}, {wanted}",
             "verdict": verdict,
             "thesis": extent(theirs) or "in words",
-            "ours": extent(cell.ours for cell in counted if cell.ours is not None) or tables.MISSING,
+            "ours": extent(cell.ours for cell in counted if cell.ours is not None) or MISSING,
             "why": why,
         })  # fmt: skip
     return pd.DataFrame(rows).set_index("slides")
@@ -125,61 +116,61 @@ def claims(profile=None):
 
 # --- numbers ----------------------------------------------------------------------------------------
 
-LABELS = {method: label for label, (method, _) in tables.METHODS.items()} | {"best_aggregation": "best aggregation"}
+LABELS = {method: label for label, (method, _) in tables.METHODS.items()}
+READINGS = {"accuracy": "", "best aggregation": "best_direction"}  # all others: fixed_direction
 
 
-def ours(run, ood, method):
-    """Our number for one of the thesis': (value, low, high) in percent."""
-    if method == "accuracy":
-        return 100 * np.array(tables.accuracy_interval(run))
-    if method == "best_aggregation":
-        return best(run, ood, "_of_")
-    return area(run, ood, dict(tables.METHODS.values())[method])
+def measured(profile=None):
+    """{(in-distribution, network, out-distribution, method): our number, spanned over the seeds}, in percent."""
+    found = pd.concat(tables.tidy(profile, dataset, cells=tables.ACCURACY_GRID) for dataset in SETS)
+    as_in_the_thesis = found.method.map(READINGS).fillna("fixed_direction")
+    found = found[found.reading.eq(as_in_the_thesis) & found.ours.notna()]
+    keys = ["in-distribution", "network", "out-distribution", "method"]
+    return {key: spanned(rows[["ours", "low", "high"]]) for key, rows in found.groupby(keys)}
 
 
 def same(value, vector):
     return vector[1] - MARGIN <= value <= vector[2] + MARGIN
 
 
-def judge(row, models, name):
-    """(our vector, verdict, why) of a number of the thesis' tables, from the runs of its network.
+def judge(row, ours, name, accuracy, profile):
+    """(verdict, why) of a number of the thesis' tables, from ours (value, low, high) on the set `name`.
 
-    Decided only by networks whose accuracy lies within MARGIN of the thesis', on the same images. Reproduced: the
-    number lies within MARGIN of our interval. Not reproduced: it does not, and the profile is `thesis`.
+    `accuracy` is the same of the network's test accuracy, ours minus the thesis'. Decided only by networks whose
+    accuracy lies within MARGIN of the thesis', on the same images. Reproduced: the number lies within MARGIN of our
+    interval. Not reproduced: it does not, and the profile is `thesis`.
     """
-    if not models:
-        return None, UNDECIDED, tables.NONE
-    vector = spanned([ours(run, name, row.method) for run in models])
-    off = f"{vector[0] - row.value:+.1f} points"
+    if ours is None:
+        return UNDECIDED, NONE
+    off = f"{ours[0] - row.value:+.1f} points"
     if row.note == "misprint":
-        return vector, UNDECIDED, "a misprint of the thesis"
-    if name not in (row.ood, row.dataset):
-        return vector, UNDECIDED, f"{off}, on other images"
-    if row.method != "accuracy":
-        accuracy = spanned([ours(run, name, "accuracy") for run in models])
-        theirs = number(row.dataset, (row.activation, row.entropy_factor), "test", "accuracy")
-        if not same(theirs, accuracy):
-            return vector, UNDECIDED, f"{off}, but the network's accuracy is off by {accuracy[0] - theirs:+.1f}"
-    if same(row.value, vector):
-        return vector, REPRODUCED, off
-    if all(run.config.profile == "thesis" for run in models):
-        return vector, NOT_REPRODUCED, off
-    return vector, UNDECIDED, f"{off}, by a smaller network"
+        return UNDECIDED, "a misprint of the thesis"
+    if name != row.ood:
+        return UNDECIDED, f"{off}, on other images"
+    if not same(0, accuracy) and row.method != "accuracy":
+        return UNDECIDED, f"{off}, but the network's accuracy is off by {accuracy[0]:+.1f}"
+    if same(row.value, ours):
+        return REPRODUCED, off
+    return (NOT_REPRODUCED, off) if profile == "thesis" else (UNDECIDED, f"{off}, by a smaller network")
 
 
 def numbers(profile=None):
     """Every number of the thesis' tables beside ours."""
-    found, rows = gather(profile), {}
+    found, rows, profile = measured(profile), {}, runs.configure(profile).profile
     for row in thesis.TABLES.sort_values("slide", kind="stable").itertuples():
         network = (row.activation, row.entropy_factor)
-        name, models = ours_of(row.dataset if row.ood == "test" else row.ood, found[row.dataset, *network])
-        vector, verdict, why = judge(row, models, name)
-        stands_in = "" if name in (row.ood, row.dataset) else f"\n(ours: {name})"
-        what = "accuracy" if row.method == "accuracy" else f"{LABELS[row.method]}, {row.ood}{stands_in}"
+        place, what = (row.dataset, model_label(*network)), LABELS[row.method]
+        names = ours_of(row.ood)
+        name = next((name for name in names if (*place, name, what) in found), names[-1])
+        ours, accuracy = found.get((*place, name, what)), found.get((*place, "test", "accuracy"))
+        theirs = thesis.value(row.dataset, *network, "test", "accuracy")[0]
+        verdict, why = judge(row, ours, name, None if accuracy is None else accuracy - theirs, profile)
+        if row.method != "accuracy":
+            what += f", {row.ood}" + ("" if name == row.ood else f"\n(ours: {name})")
         rows[row.slide, f"{row.dataset}, {whole(short(network))}", what] = {
             "verdict": verdict,
-            "thesis": tables.thesis_cell(row.dataset, *network, row.ood, row.method),
-            "ours": tables.MISSING if vector is None else tables.interval(*vector / 100),
+            "thesis": thesis_number(row.value, row.note),
+            "ours": (MISSING if accuracy is None else UNSCORED) if ours is None else interval(*ours),
             "why": why,
         }
     frame = pd.DataFrame.from_dict(rows, orient="index")

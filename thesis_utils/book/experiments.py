@@ -1,0 +1,81 @@
+"""What the scripts in `experiments/` have recorded in `results/`, as the book shows it."""
+
+import pandas as pd
+
+from thesis_utils import data
+from thesis_utils.book import thesis
+from thesis_utils.book.formatting import by_network
+from thesis_utils.models import LAYERS
+from thesis_utils.runs import store
+from thesis_utils.runs.config import sizes as parsed
+
+
+def experiment(name):
+    """One row a training; empty where the experiment is not recorded."""
+    path = store.RECORDED / f"{name}.csv"
+    return pd.read_csv(path) if path.exists() else pd.DataFrame()
+
+
+def entropy_costs(models):
+    """Points of accuracy that the entropy loss costs: {how it is added up, or "thesis": a Series by lambda}.
+
+    From the short trainings of `experiments/entropy.py`, and from the runs of `models`, {(activation, lambda): run}, on
+    CIFAR-10. A mean over pixels that is summed over the 16 layers is, at lambda, what a mean over the layers too is at
+    16 lambda. Empty where the short trainings are not recorded.
+    """
+    short = experiment("entropy")
+    if short.empty:
+        return {}
+
+    def costs(accuracies, zero):
+        return 100 * (accuracies - zero)[accuracies.index > 0]
+
+    zero = short[short.entropy_factor.eq(0)].accuracy.item()
+    found = {
+        f"{reduction}, short trainings": costs(rows.set_index("entropy_factor").accuracy, zero)
+        for reduction, rows in short.groupby("entropy_reduction")
+    }
+    trained = {factor: run for (activation, factor), run in models.items() if activation == "log_softmax" and run}
+    whole = {factor: run.accuracy() for factor, run in trained.items() if run.config.dataset == "cifar10"}
+    if 0.0 in whole:
+        found["mean, whole trainings"] = costs(pd.Series(whole), whole[0.0])
+        found["mean over layers too"] = found["mean, whole trainings"].rename(lambda factor: len(LAYERS) * factor)
+    theirs = thesis.TABLES.query("dataset == 'cifar10' and activation == 'log_softmax' and method == 'accuracy'")
+    theirs = theirs.set_index("entropy_factor").value / 100
+    return found | {"thesis": costs(theirs, theirs[0.0])}
+
+
+def shown(name, columns):
+    """An experiment's trainings, one a row, as {title: text(row)}; or a table that says that it is not recorded."""
+    rows = [{title: text(row) for title, text in columns.items()} for row in experiment(name).itertuples()]
+    return pd.DataFrame(rows).set_index([*columns][0]) if rows else by_network({})
+
+
+def recipe():
+    """The short trainings of `experiments/recipe.py`, one a row."""
+    yes = {True: "yes", False: "no"}
+    return shown("recipe", {
+        "network": lambda row: row.activation.replace("log_", "log-").replace("relu", "ReLU"),
+        "optimizer": lambda row: f"{row.optimizer}, {row.learning_rate:g}",
+        "gradient clipped": lambda row: yes[row.clipped],
+        "features adjusted": lambda row: yes[row.adjusted],
+        "largest loss": lambda row: f"{row.largest_loss:.2f}",
+        "last loss": lambda row: f"{row.last_loss:.2f}",
+        "accuracy, %": lambda row: f"{100 * row.accuracy:.1f}",
+    })  # fmt: skip
+
+
+def budget():
+    """The trainings of `experiments/budget.py`, one a row."""
+
+    def cost(row):
+        sizes = parsed(row.sizes)
+        return row.epochs * (sum((size / data.SIZE) ** 2 for size in sizes) / len(sizes))
+
+    return shown("budget", {
+        "image size": lambda row: " → ".join(map(str, parsed(row.sizes))),
+        "batch": lambda row: row.batch_size,
+        "epochs": lambda row: row.epochs,
+        "cost": lambda row: f"{cost(row):.1f}",
+        "accuracy, %": lambda row: f"{100 * row.accuracy:.1f}",
+    })  # fmt: skip
