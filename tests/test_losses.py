@@ -50,7 +50,9 @@ def test_fine_tuning_losses_by_hand():
     certain, uniform = torch.tensor([[30.0, 0.0]]), torch.zeros(3, 2)
     assert outlier_exposure(certain, uniform).item() == pytest.approx(0.5 * math.log(2))  # its least value
     assert outlier_exposure(uniform, certain).item() == pytest.approx(0.5 * 15, rel=1e-6)
-    # energies: -30 within the margin -23; -log 2 is 4.3069 above -5, hence no outlier's hinge; 22.3069 above -23
-    assert energy_margins(certain, uniform).item() == 0
-    worst = 0.1 * ((23 - math.log(2)) ** 2 + 25**2)
-    assert energy_margins(uniform, certain).item() == pytest.approx(worst)
+    # energies: -30 is within the margin -23; -log 2, -1 - log 2 are above -5, hence no hinge at all
+    outliers = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+    assert energy_margins(certain, outliers).item() == 0
+    # of the images 23 - log 2 and 22 - log 2 above -23; of the outliers 25 (-30) and 0 (-log 2) below -5
+    hinges = ((23 - math.log(2)) ** 2 + (22 - math.log(2)) ** 2) / 2 + (25**2 + 0) / 2
+    assert energy_margins(outliers, torch.cat([certain, outliers[:1]])).item() == pytest.approx(0.1 * hinges)

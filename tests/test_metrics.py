@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
@@ -24,6 +24,7 @@ def test_by_hand():
     assert metrics.fpr_at_tpr(known, unknown, tpr=1 / 3) == 0.0  # the threshold is 3
 
 
+@settings(deadline=None)
 @given(few_values, few_values)
 def test_agreement_with_scikit_learn(known, unknown):
     truth, scores = labelled(known, unknown)
@@ -34,12 +35,44 @@ def test_agreement_with_scikit_learn(known, unknown):
     assert metrics.fpr_at_tpr(known, unknown) == pytest.approx(fpr[np.argmax(tpr >= 0.95)])
 
 
+# The average precision is the sum over thresholds of (gain in recall) x precision; tied images enter together.
+@pytest.mark.parametrize(
+    "known, unknown, aupr_in, aupr_out",
+    [
+        # in, from above: 4 finds 1 of 3 at precision 1; 3 finds none; all 2s the rest, at precision 3/5
+        # out, from below: all 2s find 1 of 2 at precision 1/3; 3 the rest, at precision 2/4
+        ([4, 2, 2], [3, 2], 1 / 3 * 1 + 2 / 3 * 3 / 5, 1 / 2 * 1 / 3 + 1 / 2 * 2 / 4),
+        # in: 3 is second, 1 is fourth from above; out: 0, 2, 4 are first, third and fifth from below
+        ([1, 3], [0, 2, 4], (1 / 2 + 2 / 4) / 2, (1 / 1 + 2 / 3 + 3 / 5) / 3),
+        # all tied: the share of the positives
+        ([1, 1], [1, 1, 1], 2 / 5, 3 / 5),
+        ([2, 3], [1], 1, 1),
+    ],
+)
+def test_aupr_by_hand(known, unknown, aupr_in, aupr_out):
+    assert metrics.aupr(known, unknown) == pytest.approx(aupr_in)
+    assert metrics.aupr(known, unknown, "in") == pytest.approx(aupr_in)
+    assert metrics.aupr(known, unknown, "out") == pytest.approx(aupr_out)
+
+
+def test_aupr_has_two_positives():
+    with pytest.raises(InputError, match="in or out"):
+        metrics.aupr([1.0], [0.0], "ood")
+
+
+def test_directions_by_hand():
+    known, unknown = [1.0, 2.0, 2.0], [2.0, 3.0]
+    # pairs: 1 never wins; each 2 ties once: 1/2 + 1/2 of 6
+    assert metrics.fixed_direction(known, unknown) == pytest.approx(1 / 6)
+    assert metrics.fixed_direction(known, unknown, sign=-1) == pytest.approx(5 / 6)
+    assert metrics.best_direction(known, unknown) == pytest.approx(5 / 6)
+    assert metrics.best_direction(unknown, known) == pytest.approx(5 / 6)
+
+
+@settings(deadline=None)
 @given(few_values, few_values)
-def test_directions(known, unknown):
-    area = metrics.auroc(known, unknown)
-    assert metrics.best_direction(known, unknown) == pytest.approx(max(area, 1 - area))
-    assert metrics.fixed_direction(known, unknown) == pytest.approx(area)
-    assert metrics.fixed_direction(known, unknown, sign=-1) == pytest.approx(1 - area)
+def test_the_interval_is_around_the_area(known, unknown):
+    area = sk.roc_auc_score(*labelled(known, unknown))
     low, high = metrics.delong_interval(known, unknown)
     assert 0 <= low <= area + 1e-12 and area - 1e-12 <= high <= 1
 
@@ -57,20 +90,36 @@ def test_two_sided_survives_a_constant_calibration_score():
     assert metrics.two_sided([1.0, 1.0], [2.0, 0.0], [1.0, 1.0, 1.0]) == 1.0
 
 
+def summary_by_definition(known, unknown):
+    """`metrics.summary` by scikit-learn, by counting images and by comparing all pairs."""
+    truth, scores = labelled(known, unknown)
+    wins = (known[:, None] > unknown) + (known[:, None] == unknown) / 2
+    half = 1.959964 * np.sqrt(wins.mean(1).var(ddof=1) / len(known) + wins.mean(0).var(ddof=1) / len(unknown))
+    threshold = max(t for t in known if (known >= t).mean() >= 0.95)
+    return {
+        "auroc": sk.roc_auc_score(truth, scores),
+        "auroc_low": wins.mean() - half,
+        "auroc_high": wins.mean() + half,
+        "fpr95": (unknown >= threshold).mean(),
+        "aupr_in": sk.average_precision_score(truth, scores),
+        "aupr_out": sk.average_precision_score(1 - truth, -scores),
+    }
+
+
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_summary_has_the_three_readings_of_the_single_metrics(sign):
-    rng = np.random.default_rng(0)
-    known, unknown, calibration = rng.normal(0, 1, 200), rng.normal(-1, 2, 300), rng.normal(0, 1, 100)
+def test_a_summary_has_the_three_readings_by_their_definitions(sign):
+    rng = np.random.default_rng(0)  # rounded: ties
+    known, unknown, calibration = (rng.normal(*of).round(1) for of in [(0, 1, 200), (-1, 2, 300), (0.3, 1.5, 101)])
+    median = np.sort(calibration)[50]
+    deviation = np.sort(np.abs(calibration - median))[50]
+    two_sided = [-np.abs(scores - median) / deviation for scores in (known, unknown)]
     found = metrics.readings(known, unknown, calibration, sign)
     assert tuple(found) == metrics.READINGS
-    assert found["best_direction"]["auroc"] == pytest.approx(metrics.best_direction(known, unknown))
-    assert found["fixed_direction"]["auroc"] == pytest.approx(metrics.fixed_direction(known, unknown, sign))
+    # larger is more in-distribution: the best direction is the raw score's, whichever is the fixed one
+    assert found["best_direction"] == pytest.approx(summary_by_definition(known, unknown))
+    assert found["fixed_direction"] == pytest.approx(summary_by_definition(sign * known, sign * unknown))
+    assert found["two_sided"] == pytest.approx(summary_by_definition(*two_sided))
     assert found["two_sided"]["auroc"] == pytest.approx(metrics.two_sided(known, unknown, calibration))
-    fixed = found["fixed_direction"]
-    assert (fixed["auroc_low"], fixed["auroc_high"]) == metrics.delong_interval(sign * known, sign * unknown)
-    assert fixed["fpr95"] == metrics.fpr_at_tpr(sign * known, sign * unknown)
-    assert fixed["aupr_in"] == metrics.aupr(sign * known, sign * unknown)
-    assert fixed["aupr_out"] == metrics.aupr(sign * known, sign * unknown, "out")
 
 
 def test_delong_agrees_with_the_bootstrap():
@@ -108,6 +157,7 @@ def test_delong_difference_agrees_with_the_bootstrap_of_whole_images():
     assert [low, high] == pytest.approx(np.quantile(differences, [0.025, 0.975]), abs=0.006)
 
 
+@settings(deadline=None)
 @given(few_values, few_values, few_values, st.integers(1, 5), st.integers(1, 5))
 def test_auroc_and_fpr_of_a_mixture_are_the_means_of_its_parts(known, near, far, repeats_near, repeats_far):
     near, far = np.tile(near, repeats_near), np.tile(far, repeats_far)

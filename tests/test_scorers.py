@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thesis_utils import scorers
@@ -18,6 +19,7 @@ def test_nine_scores_by_hand():
     assert values == expected
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.integers(1, 3), st.integers(1, 6), st.integers(1, 4), st.integers(1, 4), st.booleans())
 def test_aggregate_is_reduce_then_aggregate(n, c, h, w, channels_last):
     z = torch.randn(n, c, h, w, generator=torch.Generator().manual_seed(n + 7 * c + 31 * h)).log_softmax(1)
@@ -36,6 +38,23 @@ def test_final_layer_by_hand():
     torch.testing.assert_close(scorers.msp(logits), half)
     torch.testing.assert_close(scorers.misp(logits), tenth)
     torch.testing.assert_close(scorers.asp(logits), (half + 2 * tenth) / 3)
+
+
+def test_confidences_of_logits_by_hand():
+    logits = torch.tensor([[0.5, 0.25, 0.25], [8.0, 1.0, 1.0]]).log()
+    torch.testing.assert_close(scorers.max_logit(logits), torch.tensor([0.5, 8.0]).log())
+    torch.testing.assert_close(scorers.energy(logits), torch.tensor([1.0, 10.0]).log())  # log of the sum
+    # at T = 1/2 the summands are squared: log(3/8) / 2, log(66) / 2
+    torch.testing.assert_close(scorers.energy(logits, 0.5), torch.tensor([3 / 8, 66.0]).log() / 2)
+
+
+def test_a_temperature_of_1000_costs_no_digits():
+    logits = np.random.default_rng(0).normal(0, 5, (500, 10)).astype(np.float32)
+    z = logits.astype(np.float64) / 1000
+    # float32 throughout would be off by a last digit here and there
+    exact = z.max(1) - np.log(np.exp(z).sum(1))
+    found = scorers.odin(lambda x: x.flatten(1), torch.from_numpy(logits)[..., None, None], 1000.0, (0.0,))[:, 0]
+    assert found.dtype == torch.float32 and (found.numpy() == exact.astype(np.float32)).all()
 
 
 def test_log_probabilities_do_not_underflow():

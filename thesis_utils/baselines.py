@@ -19,14 +19,13 @@ from tqdm import tqdm
 
 from thesis_utils import data, metrics, scorers
 from thesis_utils.errors import InputError
-from thesis_utils.evaluation import float32
+from thesis_utils.evaluation import BATCH, float32
 from thesis_utils.mahalanobis import Ensemble, fgsm
 from thesis_utils.scorers import ascent
 
 TEMPERATURE = 1000.0
 ODIN_EPSILONS = tuple(round(0.0002 * k, 4) for k in range(21))  # Liang et al. (2018): 21 from 0 to 0.004
 MAHALANOBIS_EPSILONS = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.005, 0.01)  # the code of Lee et al. (2018)
-BATCH = 250
 ALL = (1000, 10**9)  # of each set, to tune on and to test on; the authors tune on 1,000
 
 

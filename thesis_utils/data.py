@@ -133,10 +133,6 @@ DOWNLOADED = {  # where a set comes from, and how many images it has when it is 
 }
 
 
-def download_folder(name, split):
-    return DOWNLOADS / f"{name}-{split}"
-
-
 def downloaded(name, split):
     """One split of a set of `DOWNLOADED`, downloaded first if need be.
 
@@ -145,7 +141,7 @@ def downloaded(name, split):
     read, counts = DOWNLOADED[name]
     if split not in counts:
         raise InputError(f"{name} has {' and '.join(counts)} images only; train on another data set")
-    folder = download_folder(name, split)
+    folder = DOWNLOADS / f"{name}-{split}"
     if folder.exists():
         return read(name, split, folder, False)
     try:
@@ -237,7 +233,7 @@ def names():
 
 def present(name, split="test"):
     """Whether a data set can be loaded without a download."""
-    return name in {*SOURCES, *archives()} or name in DOWNLOADED and download_folder(name, split).exists()
+    return name in {*SOURCES, *archives()} or name in DOWNLOADED and (DOWNLOADS / f"{name}-{split}").exists()
 
 
 @lru_cache(maxsize=8)

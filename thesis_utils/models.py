@@ -117,8 +117,7 @@ class ResNet34(nn.Module):
         Log-probabilities over C channels share an offset of about -log C. Along the direction in which all weights of a
         class move together the loss is then far more curved than along any other, and training diverges. Adding
         log C removes most of the offset (the bias could absorb it). Probabilities are 1/C on average, too faint to
-        learn from: they are multiplied by C (as the weights could be). The book's page on the recipe shows what both
-        are worth.
+        learn from: they are multiplied by C (as the weights could be). The book's recipe shows what both are worth.
         """
         channels = pooled.shape[1]
         if self.activation == "log_softmax":

@@ -6,9 +6,8 @@ Every epoch draws its order and its augmentation from a generator seeded by (see
 writing `folder/training.pt`; an interrupted training goes on from there and, on a CPU, ends with the
 same history as an uninterrupted one.
 
-The recipe is the configuration's: the optimizer, one cycle of the learning rate (Smith 2018; momentum cycles the other
-way), a clipped gradient, and images that may be small at first (Howard 2018), which is cheaper. Fine-tuning is the same
-loop from a trained network on, each batch joined by outliers.
+The recipe is the configuration's: optimizer, one cycle of the learning rate (Smith 2018), a clipped gradient, images
+that may be small at first (Howard 2018). Fine-tuning is the same loop from a trained network on, with outliers.
 """
 
 import time
