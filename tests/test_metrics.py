@@ -6,7 +6,6 @@ from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
 from thesis_utils import metrics
-from thesis_utils.book import tables
 from thesis_utils.errors import InputError
 
 few_values = hnp.arrays(np.float64, st.integers(2, 40), elements=st.integers(-4, 4).map(float))  # many ties
@@ -176,15 +175,6 @@ def test_aupr_and_fpr_with_ood_positive_of_a_mixture_are_not():
         return metrics.fpr_at_tpr(-np.array(unknown), -np.array(known))
 
     assert turned(mixture) != pytest.approx((turned(near) + turned(far)) / 2)
-
-
-def test_mixed_takes_the_share_it_says():
-    import pandas as pd
-
-    near, far = pd.DataFrame({"x": np.zeros(10)}), pd.DataFrame({"x": np.ones(40)})
-    for share in (0.0, 0.25, 0.5, 1.0):
-        parts = tables.mixed(near, far, share)
-        assert sum(map(len, parts)) == 10 and parts[1].x.sum() == round(10 * share)
 
 
 @pytest.mark.parametrize(

@@ -221,3 +221,10 @@ def test_baselines_are_missing_only_where_they_are():
             config = runs.configure(activation=activation, entropy_factor=factor, dataset="cifar10")
             found = [runs.find(config), *map(runs.find, runs.fine_tunings(config).values())]
             assert [told(text) == MISSING for text in before_and_after.loc[label]] == [not run for run in found]
+
+
+def test_mixed_takes_the_share_it_says():
+    near, far = pd.DataFrame({"x": [0.0] * 10}), pd.DataFrame({"x": [1.0] * 40})
+    for share in (0.0, 0.25, 0.5, 1.0):
+        parts = tables.mixed(near, far, share)
+        assert sum(map(len, parts)) == 10 and parts[1].x.sum() == round(10 * share)
