@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from thesis_utils import data
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -28,3 +30,16 @@ def shell(tmp_path_factory):
 
     run.env = base
     return run
+
+
+def interrupted(monkeypatch, after):
+    """The step of that number, of all trainings from now on, raises what Ctrl-C raises."""
+    steps, augment = [], data.augment
+
+    def step(*arguments):
+        steps.append(None)
+        if len(steps) == after:
+            raise KeyboardInterrupt
+        return augment(*arguments)
+
+    monkeypatch.setattr(data, "augment", step)

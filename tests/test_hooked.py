@@ -188,6 +188,35 @@ class Twice(nn.Module):
         return self.fc(self.conv(self.conv(x)).mean((2, 3)))
 
 
+class Permuted(nn.Module):
+    """A transformer's habit: (N, H, W, C)."""
+
+    def forward(self, x):
+        return x.permute(0, 2, 3, 1)
+
+
+def last():
+    head = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
+    return nn.Sequential(nn.Conv2d(3, 4, 3), Permuted(), head)
+
+
+class Auxiliary(nn.Module):
+    """A head that only training calls, as in GoogLeNet."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.aux, self.fc = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.fc(self.body(x).mean((2, 3)))
+
+
+def test_layers_that_were_found_but_are_not_called_are_left_out():
+    hooked = Hooked(Auxiliary())
+    assert hooked.layers == ("body", "aux")
+    assert tuple(hooked.forward_layers(images())[1]) == hooked.layers == ("body",)
+
+
 def plain():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(True), nn.Conv2d(4, 5, 3, 2), nn.Flatten(), nn.LazyLinear(2))
 
@@ -220,6 +249,7 @@ def test_a_name_that_does_not_exist(name, message):
         (torchvision_network, ["layer1", "fc"], r"layer 'fc' gives a tensor \(2, 10\), not a map \(N, C, H, W\)"),
         (Twice, ["conv"], "layer 'conv' is called twice in one forward pass; name one that is"),
         (Twice, ["idle"], "layer 'idle' is not called in the forward pass"),
+        (last, ["1"], r"layer '1' gives \(N, H, W, C\), channels last"),
         (lambda: plain()[:3], ["0"], r"the network gives a tensor \(2, 5, 30, 30\), not logits \(N, K\)"),
     ],
 )

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import interrupted
 
 from thesis_utils import data, evaluation, runs
 from thesis_utils.errors import InputError
@@ -121,7 +122,6 @@ def test_a_kill_at_the_very_end_costs_no_epoch(own, monkeypatch):
 
 def test_a_second_process_waits_and_finds_the_run(own, capsys):
     config = runs.configure("demo", **TINY)
-    runs.opened.cache_clear()
     with ThreadPoolExecutor() as pool:
         first, second = pool.map(runs.train_run, [config, config])
     said = f"waiting for another process that is at {config.name}"
@@ -137,7 +137,7 @@ def test_two_processes_neither_lose_nor_double_rows(own):
         for turn in range(5):
             rows = {name: pd.DataFrame({"ood": [name] * 2, "auroc": [k, turn]}) for name in (f"set{k}", "common")}
             mine.put_rows(store.METRICS, **rows)
-            mine.note_data(f"set{k}", data.load("noise"), "scored by")
+            mine.note_data("scored by", **{f"set{k}": data.load("noise")})
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
@@ -162,7 +162,7 @@ def test_another_set_under_the_same_name_is_scored_anew_and_said_so(own, tmp_pat
         images = rng.integers(0, 256 // dark, (20, 32, 32, 3), dtype=np.uint8)
         np.savez(tmp_path / "mine.npz", test_images=images)
         data.load.cache_clear()
-        runs.opened.cache_clear()
+        finding.opened_once.cache_clear()
         run = runs.train_run(config)
         areas.append(run.metrics("mine").auroc)
         assert run.store.checksum("mine") == run.provenance["data"]["mine"]["sha256"] == data.load("mine").checksum
@@ -175,17 +175,91 @@ def test_another_set_under_the_same_name_is_scored_anew_and_said_so(own, tmp_pat
     data.load.cache_clear()
 
 
-def test_other_test_images_take_every_metric_with_them(own, monkeypatch, capsys):
+@pytest.fixture
+def turned(monkeypatch):
+    """turned(name, split) turns the images of that split upside down from then on."""
+    load, changed = data.load, set()
+
+    def later(name, split="test"):
+        images = load(name, split)
+        return dataclasses.replace(images, pixels=images.pixels.flip(1)) if (name, split) in changed else images
+
+    monkeypatch.setattr(data, "load", later)
+    return lambda *which: changed.add(which)
+
+
+def test_other_test_images_take_every_metric_with_them(own, turned, capsys):
     run = runs.train_run(runs.configure("demo", **TINY))
     run.metrics("noise", "digits_5_9")
-    real = data.load("digits_0_4")
-    turned = dataclasses.replace(real, pixels=real.pixels.flip(1))
-    monkeypatch.setattr(data, "load", lambda name, split="test": turned if name == "digits_0_4" else real)
+    turned("digits_0_4", "test")
     again = runs.Run(run.folder)
     again.refresh("digits_0_4")
     assert "scoring them anew" in capsys.readouterr().err
     assert again.store.metrics == {} and not (run.folder / store.METRICS).exists()
     assert "digits_0_4" not in again.scored() and "noise" in again.scored()
+
+
+def test_a_training_killed_before_its_first_epoch_says_what_it_was_made_of_in_the_end(own, monkeypatch, turned):
+    config = runs.configure("demo", **TINY)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(finding, "train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        runs.train_run(config)
+    turned("digits_0_4", "train")
+    provenance = runs.train_run(config).provenance
+    assert provenance["data"]["digits_0_4 train"]["sha256"] == data.load("digits_0_4", "train").checksum
+    assert "resumed" not in provenance
+
+
+def test_a_training_that_goes_on_with_other_code_says_so(own, monkeypatch):
+    config = runs.configure("demo", **TINY | {"epochs": 2})
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupted(patch, after=20)  # in the second epoch of 15 steps
+        runs.train_run(config)
+    monkeypatch.setattr(store, "CODE", "another one")
+    provenance = runs.train_run(config).provenance
+    assert [entry["code"] for entry in provenance["resumed"]] == ["another one"] != [provenance["code"]]
+
+
+def test_a_network_is_neither_fitted_nor_fine_tuned_on_images_it_was_not_trained_on(own, turned):
+    run = runs.train_run(runs.configure("demo", **TINY))
+    turned("digits_0_4", "train")
+    for ask in (lambda: run.metrics("noise"), lambda: runs.train_run(runs.fine_tunings(run.config)["energy"])):
+        with pytest.raises(InputError, match="was trained on other images than digits_0_4 has now; put those back"):
+            ask()
+
+
+def test_a_folder_that_was_made_anew_is_opened_anew(own):
+    config = runs.configure("demo", **TINY)
+    first = runs.train_run(config)
+    first.folder.rename(own / "elsewhere")
+    assert runs.train_run(config) is not first and runs.find(config) is runs.find(config)
+
+
+def test_baselines_do_not_outlive_the_images_they_were_made_on(own, monkeypatch, turned, capsys):
+    """Those of the set itself, and those that were tuned on it, but not the others."""
+    run = runs.train_run(runs.configure("demo", **TINY))
+    others = {"noise": "digits_5_9", "digits_5_9": "noise", "photo_patches": "noise"}
+    rows = {name: pd.DataFrame({"ood": [name], "tuned_on": [other]}) for name, other in others.items()}
+    run.store.put_rows(store.BASELINES, **rows)
+    run.store.note_data("compared by", **{name: data.load(name) for name in rows})
+    turned("digits_5_9", "test")
+    again = runs.Run(run.folder)
+    again.refresh(*rows)
+    assert list(again.store.baselines) == list(store.Folder(run.folder).baselines) == ["photo_patches"]
+    assert capsys.readouterr().err.count("scoring them anew") == 1
+
+
+def test_stale_rows_go_before_the_scores_that_tell_that_they_are_stale(own, monkeypatch, turned):
+    run = runs.train_run(runs.configure("demo", **TINY))
+    before = run.metrics("digits_5_9").auroc
+    turned("digits_5_9", "test")
+    with monkeypatch.context() as patch:
+        patch.setattr(store.Folder, "put_rows", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            runs.Run(run.folder).metrics("digits_5_9")
+    again = runs.Run(run.folder)
+    assert not again.metrics("digits_5_9").auroc.equals(before)
+    assert again.store.checksum("digits_5_9") == data.load("digits_5_9").checksum
 
 
 def test_without_git_the_code_version_is_unknown(monkeypatch):

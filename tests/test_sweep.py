@@ -57,7 +57,7 @@ def test_what_is_finished_is_skipped(own, monkeypatch, capsys):
     assert sweep.status(config) == "your own, not scored: digits_5_9"
     assert sweep.complete(config) == [] and sweep.status(config) == "your own"
     before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
-    runs.opened.cache_clear()  # as in another process
+    finding.opened_once.cache_clear()  # as in another process
     monkeypatch.setattr(sweep, "fine_tunings", lambda config: [])  # those of the recorded run may not be recorded
     monkeypatch.setattr(finding, "train_run", lambda config: pytest.fail("trains what is there"))
     monkeypatch.setattr(runs.Run, "scores", lambda *_: pytest.fail("scores what is scored"))

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from conftest import interrupted
 
 from thesis_utils import data, runs, training
 from thesis_utils.errors import Diverged, InputError
@@ -12,19 +13,6 @@ from thesis_utils.models import LAYERS, resnet34
 TINY = dict(width=8, epochs=3, seed=5)
 CAN_BFLOAT16 = training.precision_on("cpu", "bfloat16") == "bfloat16"
 ABLE = pytest.mark.skipif(not CAN_BFLOAT16, reason="this processor does not compute in bfloat16")
-
-
-def interrupted(monkeypatch, after):
-    """From the given step of the training on, one step raises what Ctrl-C raises."""
-    steps, augment = [], data.augment
-
-    def step(*arguments):
-        steps.append(None)
-        if len(steps) == after:
-            raise KeyboardInterrupt
-        return augment(*arguments)
-
-    monkeypatch.setattr(data, "augment", step)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +66,17 @@ def test_a_resume_in_another_precision_or_on_other_images_is_refused(tmp_path, m
         with pytest.raises(InputError, match="begun on other images of the same name; put those back"):
             training.train(longer, tmp_path)
     assert (tmp_path / "training.pt").read_bytes() == before
+
+
+def test_other_outliers_are_other_images(tmp_path, monkeypatch):
+    config = runs.configure("demo", **TINY, fine_tuning="energy", tuning_epochs=1)
+    trained, load = resnet34(5, config.width).state_dict(), data.load
+    training.train(config, tmp_path, trained=trained)
+    monkeypatch.setattr(
+        data, "load", lambda name, split: load(name if split == "test" or "0" in name else "noise", split)
+    )
+    with pytest.raises(InputError, match="begun on other images of the same name"):
+        training.train(dataclasses.replace(config, tuning_epochs=2), tmp_path, trained=trained)
 
 
 def test_nan_stops_the_training_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):

@@ -188,7 +188,7 @@ class Hooked(nn.Module):
 
     def __init__(self, model, layers=None):
         super().__init__()
-        self.model, self.training, self.ends = model, model.training, None
+        self.model, self.training, self.ends, self.found = model, model.training, None, layers is None
         self.layers = tuple(dict.fromkeys([layers] if isinstance(layers, str) else layers or block_names(model)))
         names = dict(model.named_modules(remove_duplicate=False))
         if not self.layers:
@@ -216,6 +216,8 @@ class Hooked(nn.Module):
             if name in layers:
                 raise InputError(f"layer {name!r} is called twice in one forward pass; name one that is called once")
             check(output, images, 4, f"layer {name!r}", "a map (N, C, H, W); name a module that gives one")
+            if output.shape[1] == output.shape[2] != output.shape[3]:
+                raise InputError(f"layer {name!r} gives (N, H, W, C), channels last; name one that gives (N, C, H, W)")
             layers[name] = output.clone()  # the next module may work in place, as torchvision's ReLUs do
 
         with ExitStack() as hooks:
@@ -223,6 +225,8 @@ class Hooked(nn.Module):
                 hooks.enter_context(self.model.get_submodule(name).register_forward_hook(partial(keep, name)))
             logits = self.model(images)
         check(logits, images, 2, "the network", "logits (N, K); wrap it in a module that returns them")
+        if self.found:  # some networks hold auxiliary heads that they do not call
+            self.layers = tuple(name for name in self.layers if name in layers)
         for name in self.layers:
             if name not in layers:
                 raise InputError(f"layer {name!r} is not called in the forward pass; name one that is")

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from thesis_utils import data
 from thesis_utils.errors import Diverged, InputError
+from thesis_utils.evaluation import float32
 from thesis_utils.files import replace
 from thesis_utils.losses import FINE_TUNING, entropy_loss
 from thesis_utils.models import ARCHITECTURES
@@ -48,6 +49,7 @@ def autocast(device, wanted):
     return torch.autocast(device.type, torch.bfloat16, enabled=precision_on(device, wanted) == "bfloat16")
 
 
+@float32()
 def accuracy(model, images, normalise, batch_size=500):
     """Share of images (0 to 1) whose label is the largest logit, in evaluation mode."""
     device = next(model.parameters()).device
@@ -101,6 +103,7 @@ def resumed(path, device, precision, images):
     return state
 
 
+@float32()
 def train(config, folder, device=None, trained=None):
     """Trains the network of `config` (a `runs.Config`), or goes on from `folder/training.pt`.
 
@@ -110,7 +113,8 @@ def train(config, folder, device=None, trained=None):
     Raises Diverged at a loss or gradient that is not finite, naming the step; the last good checkpoint stays.
     """
     device = torch.device(device) if device else best_device()
-    images, held_out = data.hold_out(data.load(config.dataset, "train"))
+    whole = data.load(config.dataset, "train")
+    images, held_out = data.hold_out(whole)
     if len(images.labels.unique()) < 2:
         raise InputError(f"{config.dataset} has images of one class only; training a classifier needs at least two")
     if len(images) < config.batch_size:
@@ -123,7 +127,8 @@ def train(config, folder, device=None, trained=None):
     outlier_loss = FINE_TUNING.get(config.fine_tuning)
     if outlier_loss:
         model.load_state_dict(trained)
-        outliers = data.load(config.outliers, "train").pixels.to(device)
+        others = data.load(config.outliers, "train")
+        outliers = others.pixels.to(device)
         epochs, learning_rate, sizes = config.tuning_epochs, config.tuning_rate, (data.SIZE,)
     optimizer = optimizer_of(config, model, learning_rate)
     steps = len(images) // config.batch_size
@@ -131,7 +136,8 @@ def train(config, folder, device=None, trained=None):
 
     path, history, seconds = folder / "training.pt", [], 0.0
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    origin = {"precision": precision_on(device, config.precision), "images": images.checksum}
+    checksums = whole.checksum + (others.checksum if outlier_loss else "")
+    origin = {"precision": precision_on(device, config.precision), "images": checksums}
     if state := resumed(path, device, **origin):
         for name, part in parts.items():
             part.load_state_dict(state[name])

@@ -4,7 +4,7 @@ import pandas as pd
 
 from thesis_utils import data
 from thesis_utils.book import thesis
-from thesis_utils.book.formatting import by_network
+from thesis_utils.book.formatting import by_network, model_label
 from thesis_utils.models import LAYERS
 from thesis_utils.runs import store
 from thesis_utils.runs.config import sizes as parsed
@@ -51,11 +51,17 @@ def shown(name, columns):
     return pd.DataFrame(rows).set_index([*columns][0]) if rows else by_network({})
 
 
+def cost(row):
+    """A training's cost in epochs of full-size images, by pixels: of a row with `epochs` and `sizes`."""
+    sizes = parsed(str(row.sizes))
+    return row.epochs * sum((size / data.SIZE) ** 2 for size in sizes) / len(sizes)
+
+
 def recipe():
     """The short trainings of `experiments/recipe.py`, one a row."""
     yes = {True: "yes", False: "no"}
     return shown("recipe", {
-        "network": lambda row: row.activation.replace("log_", "log-").replace("relu", "ReLU"),
+        "network": lambda row: model_label(row.activation).split(",")[0],
         "optimizer": lambda row: f"{row.optimizer}, {row.learning_rate:g}",
         "gradient clipped": lambda row: yes[row.clipped],
         "features adjusted": lambda row: yes[row.adjusted],
@@ -67,14 +73,23 @@ def recipe():
 
 def budget():
     """The trainings of `experiments/budget.py`, one a row."""
-
-    def cost(row):
-        sizes = parsed(row.sizes)
-        return row.epochs * (sum((size / data.SIZE) ** 2 for size in sizes) / len(sizes))
-
     return shown("budget", {
         "image size": lambda row: " → ".join(map(str, parsed(row.sizes))),
         "batch": lambda row: row.batch_size,
+        "epochs": lambda row: row.epochs,
+        "cost": lambda row: f"{cost(row):.1f}",
+        "accuracy, %": lambda row: f"{100 * row.accuracy:.1f}",
+    })  # fmt: skip
+
+
+def search():
+    """The trainings of `experiments/search.py`, one a row, as far as they are recorded."""
+    return shown("search", {
+        "network": lambda row: model_label(row.activation).split(",")[0],
+        "optimizer": lambda row: f"{dict(adamw='AdamW', sgd='SGD')[row.optimizer]}, {row.learning_rate:g}",
+        "weight decay": lambda row: f"{row.weight_decay:g}{'' if row.decay_norms else ', not on BatchNorm'}",
+        "batch": lambda row: row.batch_size,
+        "image size": lambda row: str(row.sizes).replace("-", " → "),
         "epochs": lambda row: row.epochs,
         "cost": lambda row: f"{cost(row):.1f}",
         "accuracy, %": lambda row: f"{100 * row.accuracy:.1f}",

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shlex
 from dataclasses import dataclass
 
 from thesis_utils import baselines, data
@@ -32,7 +33,9 @@ OUT_DISTRIBUTIONS = {
     "cifar100": ("cifar10", "svhn", "lsun", "places9_resize", "places9_fix"),
 }
 OUTLIERS = {"digits_0_4": "photo_patches"}  # to fine-tune on; all others: tinyimagenet32_subset
-NEAR_AND_FAR = {"digits_0_4": ("digits_5_9", "noise"), "cifar100": ("cifar10", "svhn")}  # all others: CIFAR-100, SVHN
+NEAR_AND_FAR = {  # all others: CIFAR-100, SVHN
+    "digits_0_4": ("digits_5_9", "noise"), "cifar100": ("cifar10", "svhn"), "svhn": ("cifar100", "cifar10"),
+}  # fmt: skip
 COMPARED = {"demo": (60, 100), "compact": (500, 1000)}  # images to tune and test baselines on; else `baselines.ALL`
 
 
@@ -52,7 +55,7 @@ def whole(default, least):
 def number(default, above=None):
     inside = (lambda value: value >= 0) if above is None else (lambda value: value > above)
     wanted = "a number, at least 0" if above is None else f"a number above {above}"
-    return field(default, lambda value: type(value) is float and inside(value) and value < float("inf"), wanted)
+    return field(default, lambda value: isinstance(value, float) and inside(value) and value < float("inf"), wanted)
 
 
 def yes_or_no(default):
@@ -205,5 +208,5 @@ def command(config):
     for key, value in values.items():
         if value != getattr(recipe if key in UNTUNED else plain, key):
             varied[key] = value
-    words = [f"--{key.replace('_', '-')} {value}" for key, value in varied.items()]
+    words = [f"--{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in varied.items()]
     return " ".join([f"python -m thesis_utils train --profile {config.profile}", *words])

@@ -44,9 +44,14 @@ def is_of(folder, config):
         return False
 
 
-@lru_cache
 def opened(folder):
-    """One `Run` a folder, so that what it computes is computed once."""
+    """One `Run` a folder, so that what it computes is computed once; another one where the folder was made anew."""
+    stat = (folder / "config.json").stat()
+    return opened_once(folder, stat.st_ino, stat.st_mtime_ns)
+
+
+@lru_cache
+def opened_once(folder, *_):
     return Run(folder)
 
 
@@ -90,7 +95,7 @@ def origin(config, device):
         sets[f"{config.outliers} train"] = {"images": len(outliers), "sha256": outliers.checksum}
     libraries = {"torch": torch, "numpy": np, "scikit-learn": sklearn}
     return {
-        "code": store.code_version(),
+        "code": store.CODE,
         "date": date.today().isoformat(),
         "device": device_name(device),
         "precision": precision_on(device, config.precision),
@@ -109,11 +114,21 @@ def begin(config, device):
                 f"{folder} does not belong to {config.name}: its config.json is missing or says otherwise; it was "
                 "left as it is, move it away to train"
             )
-    if not partial.exists():
+    now = origin(config, device)
+    if partly_trained(config):
+        provenance = json.loads((partial / "provenance.json").read_text())
+        *_, last = [provenance, *provenance.get("resumed", [])]
+        entry = {key: now[key] for key in ("code", "date", "device", "versions")}
+        if any(last[key] != entry[key] for key in ("code", "device", "versions")):
+            provenance["resumed"] = [*provenance.get("resumed", []), entry]
+            store.write_json(partial / "provenance.json", provenance)
+    elif partial.exists():
+        store.write_json(partial / "provenance.json", now)
+    else:
         new = beside(partial)
         new.mkdir()
         store.write_json(new / "config.json", dataclasses.asdict(config))
-        store.write_json(new / "provenance.json", origin(config, device))
+        store.write_json(new / "provenance.json", now)
         os.replace(new, partial)
     return partial
 
@@ -127,16 +142,17 @@ def train_run(config):
         if not base.has_weights:
             again = command(base.config)
             raise InputError(f"{base.config.name} is recorded without the weights to fine-tune from; train it: {again}")
+        base.training_images()  # refuses others than it was trained on
         trained = torch.load(base.folder / "checkpoint.pt", map_location=device, weights_only=True)["model"]
     target = store.OWN / config.name
     with store.locked(target):
         if not find(config, own_only=True):  # another process may have finished it
             partial = begin(config, device)
             finish(partial, *train(config, partial, device, trained))
+            for litter in partial.glob(".*.partial"):
+                litter.unlink()
             os.replace(partial, target)
         (target / "training.pt").unlink(missing_ok=True)  # after the renaming: a kill in between costs no epoch
-        for litter in target.glob(".*.partial"):
-            litter.unlink()
     return opened(target)
 
 

@@ -49,5 +49,4 @@ def record(run, weights=False):
         store.write_parquet([table.apply(shorten)], path, run.store.checksum(name))
     shutil.rmtree(target, ignore_errors=True)
     os.replace(partial, target)
-    opened.cache_clear()
     return opened(target)

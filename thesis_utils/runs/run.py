@@ -87,34 +87,49 @@ class Run:
         path = self.folder / "scorer.pt"
         if path.exists():
             return scorer.restore(torch.load(path, map_location="cpu", weights_only=True))
-        scorer.fit(*data.hold_out(data.load(self.config.dataset, "train")))
-        replace(path, lambda partial: torch.save(scorer.state(), partial))
+        scorer.fit(*data.hold_out(self.training_images()))
+        if not self.recorded:
+            replace(path, lambda partial: torch.save(scorer.state(), partial))
         return scorer
+
+    def training_images(self):
+        """The images that the network was trained on, calibration images among them; others are refused."""
+        images, name = data.load(self.config.dataset, "train"), f"{self.config.dataset} train"
+        if images.checksum != self.provenance["data"][name]["sha256"]:
+            raise InputError(
+                f"{self.config.name} was trained on other images than {self.config.dataset} has now; put those back, "
+                "or move the run away to train it anew"
+            )
+        return images
 
     def images(self, name):
         """The images behind a name of `scores`: "calibration", or the test images of a data set or folder."""
         if name == "calibration":
-            return dataclasses.replace(data.hold_out(data.load(self.config.dataset, "train"))[1], name=name)
+            return dataclasses.replace(data.hold_out(self.training_images())[1], name=name)
         return data.load(name, "test")
 
     def refresh(self, *names):
         """Takes out of your own run what was computed from other images than there are now under the same name."""
         for name in set(names) - self.fresh if not self.recorded else ():
-            self.fresh.add(name)
+            known = (name in self.scored() and self.store.checksum(name)) or self.noted(name)
             source = (self.config.dataset, "train") if name == "calibration" else (name, "test")
-            if name not in self.scored() or not data.present(*source):
-                continue
-            if self.store.checksum(name) == self.images(name).checksum:
-                continue
-            print(f"the images of {name} are not those that {self.config.name} was scored on: scoring them anew",
-                  file=sys.stderr)  # fmt: skip
-            self.store.score_path(name).unlink()
-            everything = name in ("calibration", self.config.dataset)
-            for file, known in ((METRICS, self.store.metrics), (BASELINES, self.store.baselines)):
-                gone = [ood for ood in known if everything or ood == name]
-                self.store.put_rows(file, **dict.fromkeys(gone))
-                for ood in gone:
-                    del known[ood]
+            if known and data.present(*source) and known != self.images(name).checksum:
+                print(f"the images of {name} are not those that {self.config.name} was scored on: scoring them anew",
+                      file=sys.stderr)  # fmt: skip
+                everything = name in ("calibration", self.config.dataset)
+                for file, cached in ((METRICS, self.store.metrics), (BASELINES, self.store.baselines)):
+                    rows = self.store.rows(file)
+                    tuned_on = {ood for ood, table in rows.items() if table.get("tuned_on", table.ood).eq(name).any()}
+                    gone = rows if everything else {name, *tuned_on} & {*rows}
+                    self.store.put_rows(file, **dict.fromkeys(gone))
+                    for ood in gone:
+                        cached.pop(ood, None)
+                self.store.score_path(name).unlink(missing_ok=True)  # last: it is what tells that the rows are stale
+            self.fresh.add(name)
+
+    def noted(self, name):
+        """The checksum of a data set's images in the provenance, or None."""
+        return self.provenance["data"].get(name, {}).get("sha256")
 
     def scores(self, name):
         """Per-image scores (N x columns) of "calibration" or of a data set's test images, by name or folder.
@@ -128,8 +143,8 @@ class Run:
             images, scorer = self.images(name), self.scorer
             tables = scorer.stream(images, labelled=name in (self.config.dataset, "calibration"))
             if not self.recorded and name in {*data.names(), "calibration"}:
+                self.store.note_data("scored by", **{name: images})
                 self.store.write_scores(name, tables, images.checksum)
-                self.store.note_data(name, images, "scored by")
                 self.fresh.add(name)
                 return self.store.scores(name)
             self.computed[name] = pd.concat(tables, ignore_index=True)
@@ -178,14 +193,16 @@ class Run:
         For all out-distributions or the named ones; read from baselines.csv, what is not there is computed.
         """
         chosen, known = self.chosen(names), self.store.baselines
+        self.refresh(self.config.dataset, "calibration", *chosen, *map(self.held_out, chosen))
         if missing := [name for name in chosen if name not in known]:
             others = {name: self.held_out(name) for name in missing}
             oods = {name: self.images(name) for name in {*missing, *others.values()}}
-            images = (self.images(self.config.dataset), self.images("calibration"))
+            images = {name: self.images(name) for name in (self.config.dataset, "calibration")}
             counts = compared_images(self.config.profile)
-            for name, table in baselines.compare(self.scorer, *images, oods, others, *counts):
+            for name, table in baselines.compare(self.scorer, *images.values(), oods, others, *counts):
                 known[name] = table
                 if not self.recorded and name in data.names():
-                    self.store.note_data(name, oods[name], "compared by")
+                    used = {one: oods[one] for one in (name, others[name])}
+                    self.store.note_data("compared by", **images | used)
                     self.store.put_rows(BASELINES, **{name: table})
         return pd.concat([known[name] for name in chosen], ignore_index=True)

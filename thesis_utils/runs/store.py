@@ -46,6 +46,9 @@ def code_version():
     return f"{__version__} {described.stdout.strip() or 'unknown'}"
 
 
+CODE = code_version()  # now: a commit while a sweep runs does not change the code that it has loaded
+
+
 @contextmanager
 def locked(folder):
     """One process at a time: the others wait, and say so."""
@@ -148,12 +151,13 @@ class Folder:
             else:
                 (self.path / file).unlink(missing_ok=True)
 
-    def note_data(self, name, images, how):
-        """Adds a data set's size and checksum, and the code that used it, to the provenance."""
+    def note_data(self, how, **sets):
+        """Adds data sets' sizes and checksums, and the code that used them, to the provenance."""
         with locked(self.path):
             provenance = self.provenance
-            entry = {"images": len(images), "sha256": images.checksum, how: code_version()}
-            provenance["data"][name] = provenance["data"].get(name, {}) | entry
+            for name, images in sets.items():
+                entry = {"images": len(images), "sha256": images.checksum, how: CODE}
+                provenance["data"][name] = provenance["data"].get(name, {}) | entry
             write_json(self.path / "provenance.json", provenance)
 
 
