@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import interrupted
 
-from thesis_utils import data, evaluation, runs
+from thesis_utils import data, evaluation, runs, training
 from thesis_utils.errors import InputError
 from thesis_utils.models import LAYERS
 from thesis_utils.runs import finding, publish, store
@@ -216,6 +216,11 @@ def test_a_training_that_goes_on_with_other_code_says_so(own, monkeypatch):
         interrupted(patch, after=20)  # in the second epoch of 15 steps
         runs.train_run(config)
     monkeypatch.setattr(store, "CODE", "another one")
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="begun in float32"):
+        for module in (finding, training):
+            patch.setattr(module, "precision_on", lambda *_: "bfloat16")
+        runs.train_run(config)
+    assert "resumed" not in json.loads((runs.unfinished(config) / "provenance.json").read_text())
     provenance = runs.train_run(config).provenance
     assert [entry["code"] for entry in provenance["resumed"]] == ["another one"] != [provenance["code"]]
 

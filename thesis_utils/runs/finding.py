@@ -119,7 +119,8 @@ def begin(config, device):
         provenance = json.loads((partial / "provenance.json").read_text())
         *_, last = [provenance, *provenance.get("resumed", [])]
         entry = {key: now[key] for key in ("code", "date", "device", "versions")}
-        if any(last[key] != entry[key] for key in ("code", "device", "versions")):
+        goes_on = all(provenance[key] == now[key] for key in ("precision", "data"))  # else `train` refuses
+        if goes_on and any(last[key] != entry[key] for key in ("code", "device", "versions")):
             provenance["resumed"] = [*provenance.get("resumed", []), entry]
             store.write_json(partial / "provenance.json", provenance)
     elif partial.exists():
