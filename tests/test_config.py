@@ -37,7 +37,7 @@ def test_every_field_refuses_a_bad_value(field):
     (dict(entropy_factor=0.1, entropy_reduction="sum", sizes="16-32"), "set sizes to 32"),
     (dict(outliers="svhn"), "fine_tuning .*, outliers .* go together"),
     (dict(fine_tuning="energy", tuning_epochs=0), "go together"),
-    (dict(profile="huge"), "choose from demo, compact, thesis"),
+    (dict(profile="huge"), "choose from demo, compact, half, thesis"),
 ])  # fmt: skip
 def test_a_configuration_that_makes_no_sense(overrides, message):
     with pytest.raises(InputError, match=message):

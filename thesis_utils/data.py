@@ -21,6 +21,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from sklearn.datasets import load_digits, load_sample_images
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets
 from torchvision.datasets.utils import download_and_extract_archive
 from torchvision.transforms.v2.functional import InterpolationMode, resize
@@ -168,20 +169,25 @@ SOURCES = {
 
 
 def from_folder(folder, name=None):
-    """Every readable image below a folder, in the order of their paths, resized to 32x32.
+    """Every readable image below a folder, in the order of their paths, resized to 32x32."""
+    return as_images(name or str(folder), torch.stack([*readable(folder).values()]))
+
+
+def readable(folder):
+    """{path: pixels uint8 (32, 32, 3)} of every readable image below a folder, in the order of their paths.
 
     An unreadable file is left out, with a warning; a folder without one readable image is an InputError.
     """
     folder = Path(folder)
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    pixels, broken = [], []
+    pixels, broken = {}, []
     for path in paths:
         try:
             picture = np.array(Image.open(path).convert("RGB"))
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
             broken.append(path.name)
         else:
-            pixels.append(to_size(torch.from_numpy(picture).permute(2, 0, 1)).permute(1, 2, 0))
+            pixels[path] = to_size(torch.from_numpy(picture).permute(2, 0, 1)).permute(1, 2, 0)
     if not pixels:
         found = f"{len(broken)} that cannot be read" if broken else "none"
         raise InputError(
@@ -189,7 +195,7 @@ def from_folder(folder, name=None):
         )
     if broken:
         warnings.warn(f"{folder}: left out {len(broken)} unreadable image(s), the first is {broken[0]}", stacklevel=2)
-    return as_images(name or str(folder), torch.stack(pixels))
+    return pixels
 
 
 def from_npz(path, split):
@@ -324,3 +330,11 @@ def batches(images, size, device="cpu"):
     """(pixels, labels) in order, `size` images at a time, moved to the device: for everything but training."""
     for pixels, labels in zip(images.pixels.split(size), images.labels.split(size)):
         yield pixels.to(device), labels.to(device)
+
+
+def loose_batches(images, size):
+    """A tensor or array (N, ...), `Images`, a Dataset, or an iterable of batches, as an iterable of batches."""
+    images = getattr(images, "pixels", images)
+    if isinstance(images, (np.ndarray, torch.Tensor)):
+        return torch.as_tensor(images).split(size)
+    return DataLoader(images, size) if isinstance(images, Dataset) else images

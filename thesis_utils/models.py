@@ -12,6 +12,7 @@ replaces the ReLU after each of the 16 skip connections (slides 4, 5 and 14); th
 """
 
 import difflib
+import hashlib
 import math
 from collections import Counter
 from contextlib import ExitStack
@@ -241,3 +242,17 @@ class Hooked(nn.Module):
     def log_probs(self, layers):
         """Maps of log-probabilities, {name: (N, C, H, W)}: the log-softmax over channels of `forward_layers`' maps."""
         return {name: channel_log_softmax(layers[name]) for name in self.layers}
+
+
+def unhooked(model):
+    """The network itself, without the `Hooked` around it."""
+    return model.model if isinstance(model, Hooked) else model
+
+
+def fingerprint(model):
+    """SHA-256 of a network's weights and buffers and their names."""
+    digest = hashlib.sha256()
+    for name, value in unhooked(model).state_dict().items():
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -24,9 +24,18 @@ NARROWEST = 8  # below, oneDNN's backward pass hangs or crashes on a CPU that ha
 PROFILES = {
     "demo": dict(dataset="digits_0_4", width=8, epochs=8, batch_size=32, flip=False, precision="float32"),
     "compact": dict(width=16, epochs=10, batch_size=64, sizes="16-24-32"),
+    "half": dict(
+        width=32,
+        epochs=40,
+        optimizer="sgd",
+        learning_rate=0.2,
+        weight_decay=5e-4,
+        batch_size=128,
+        sizes="16-24-32",
+    ),
     "thesis": dict(width=64, epochs=60),
 }
-RECIPES = {"softmax": dict(learning_rate=1e-2)}  # where an activation needs another value than the rest
+RECIPES = {"softmax": dict(optimizer="adamw", learning_rate=1e-2, weight_decay=0.05)}  # where others fail
 OUT_DISTRIBUTIONS = {
     "digits_0_4": ("digits_5_9", "photo_patches", "noise"),
     "cifar10": ("cifar100", "svhn", "lsun", "places9_resize", "places9_fix"),
@@ -36,7 +45,11 @@ OUTLIERS = {"digits_0_4": "photo_patches"}  # to fine-tune on; all others: tinyi
 NEAR_AND_FAR = {  # all others: CIFAR-100, SVHN
     "digits_0_4": ("digits_5_9", "noise"), "cifar100": ("cifar10", "svhn"), "svhn": ("cifar100", "cifar10"),
 }  # fmt: skip
-COMPARED = {"demo": (60, 100), "compact": (500, 1000)}  # images to tune and test baselines on; else `baselines.ALL`
+COMPARED = {
+    "demo": (60, 100),
+    "compact": (500, 1000),
+    "half": (500, 1000),
+}  # images to tune and test baselines on; else `baselines.ALL`
 
 
 def field(default, rule, wanted):

@@ -13,7 +13,7 @@ from thesis_utils.runs import store
 from thesis_utils.runs.finding import is_of, opened
 
 FILES = ("config.json", "provenance.json", "history.csv", store.METRICS, store.BASELINES)
-WEIGHTS = ("checkpoint.pt", "scorer.pt")
+WEIGHTS = ("checkpoint.pt", "scorer.pt", "fitted.detector")
 
 
 def columns(table, config):
@@ -33,6 +33,8 @@ def shorten(column):
 def record(run, weights=False):
     """Copies a run into `results/`: its metrics, the columns that figures need and, if asked for, its weights."""
     run.metrics()
+    if weights:
+        _ = run.detector  # fitted and kept, where it is not yet
     target = store.RECORDED / run.config.name
     if target.exists() and not is_of(target, run.config):
         raise InputError(f"{target} belongs to another configuration; it was left as it is, move it away to record")

@@ -12,7 +12,7 @@ from functools import cached_property
 import pandas as pd
 import torch
 
-from thesis_utils import baselines, data, evaluation
+from thesis_utils import Detector, baselines, data, evaluation
 from thesis_utils.errors import InputError
 from thesis_utils.files import replace
 from thesis_utils.models import ARCHITECTURES
@@ -91,6 +91,18 @@ class Run:
         if not self.recorded:
             replace(path, lambda partial: torch.save(scorer.state(), partial))
         return scorer
+
+    @cached_property
+    def detector(self):
+        """The network's `Detector`: fitted on its training images, calibrated on those held out; kept in the folder."""
+        path = self.folder / "fitted.detector"
+        if path.exists():
+            return Detector.load(path, self.scorer.model, self.scorer.normalise)
+        images, calibration = data.hold_out(self.training_images())
+        detector = Detector(self.scorer.model, self.scorer.normalise).fit(images, calibration)
+        if not self.recorded:
+            detector.save(path)
+        return detector
 
     def training_images(self):
         """The images that the network was trained on, calibration images among them; others are refused."""

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from thesis_utils import runs
 from thesis_utils.errors import Diverged, InputError
 from thesis_utils.runs import store
-from thesis_utils.runs.config import ACCURACY_GRID, GRID
+from thesis_utils.runs.config import GRID
 from thesis_utils.runs.finding import partly_trained
 
 ALONE = threading.Lock()  # a Dask worker may have several threads, but torch's seed is the process'
@@ -32,13 +32,13 @@ def grid(profile=None):
     if base.profile == "demo":
         cells = [(base.dataset, *cell, 0) for cell in (*GRID, ("softmax", 0.0))]
     else:
+        first, second = (("log_softmax", 0.0), ("relu", 0.0), ("log_softmax", 0.01)), (0.1, 5e-3, 5e-2, 1e-3)
         cells = [
-            *((dataset, *cell, 0) for dataset in ("cifar10", "cifar100") for cell in GRID),
+            *((dataset, *cell, 0) for dataset in ("cifar10", "cifar100") for cell in first),
+            *(("cifar10", *cell, 1) for cell in first),
+            *(("cifar10", "log_softmax", factor, 0) for factor in second),
             ("cifar10", "softmax", 0.0, 0),
-            ("cifar10", "log_softmax", 0.1, 0),
-            *(("cifar10", *cell, 1) for cell in GRID),
-            *(("cifar10", *cell, 0) for cell in ACCURACY_GRID),
-            *(("cifar10", *cell, 2) for cell in GRID),
+            *(("cifar10", *cell, 2) for cell in first),
         ]
     keys = ("dataset", "activation", "entropy_factor", "seed")
     return list(dict.fromkeys(runs.configure(base.profile, **dict(zip(keys, cell))) for cell in cells))

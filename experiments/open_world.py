@@ -1,0 +1,235 @@
+"""Our detector beside the methods of others on the same networks: results/open_world.csv and results/guarantee.csv.
+
+    THESIS_DATA=... python -m experiments.open_world --profile compact       # 15 minutes a network on two CPU cores
+
+Every run of the profile on CIFAR-10 that has its weights, and that is not recorded here yet, is measured; what belongs
+to a run stands and falls with it. The constants of `Detector` were chosen before (`experiments/parts.py`), those of
+the others are their authors': nothing is tuned on what is measured. kNN, ViM, ReAct, ASH, SHE and Gram: pytorch-ood.
+"""
+
+import argparse
+import copy
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+import torch
+from pytorch_ood import detector as others
+from sklearn.linear_model import LogisticRegression
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from experiments.distortions import distorted
+from thesis_utils import Detector, data, metrics, runs, scorers
+from thesis_utils.evaluation import BATCH
+from thesis_utils.files import replace
+from thesis_utils.mahalanobis import TiedGaussian
+from thesis_utils.runs import store, sweep
+
+ALPHA = 0.05
+GRAM = 2000  # images of each set for the Gram matrices, which are slow; 5,000 training images
+ORACLE = "min of MiSP, best layer and direction"
+LOOKS_AT = {"XOOD-L": "distortions", ORACLE: "the tested set"}  # all others: in-distribution images only
+
+
+def extremes(model, inputs):
+    """One forward pass of a `ResNet34`: logits, layers, and XOOD's extremes before each activation, (N, 66)."""
+    seen = []
+
+    def note(x):
+        seen.extend((x.amin((1, 2, 3)), x.amax((1, 2, 3))))
+        return x
+
+    convolution, norm, _ = model.stem
+    x = F.relu(note(norm(convolution(inputs))))
+    layers = {"stem": x}
+    for name, block in zip(model.layers, model.blocks):
+        inner = F.relu(note(block.bn1(block.conv1(x))))
+        x = block.activation(note(block.bn2(block.conv2(inner)) + block.shortcut(x)))
+        layers[name] = x
+    return model.fc(model.adjust(x.mean((2, 3)))), layers, torch.stack(seen, 1)
+
+
+@torch.inference_mode()
+def read(one, pixels, what):
+    """What all methods need of uint8 images, from one pass: {name: (N, ...)}."""
+    found = defaultdict(list)
+    for batch in tqdm(pixels.split(BATCH), what, mininterval=5):
+        logits, layers, seen = extremes(one.model, one.transform(batch))
+        last = layers[one.model.layers[-1]]
+        for name, value in {
+            "logits": logits, "map": last, "pooled": one.model.adjust(last.mean((2, 3))), "extremes": seen,
+            "readings": one.readings(one.read(logits, layers)),
+        }.items():  # fmt: skip
+            found[name].append(value)
+    return {name: torch.cat(values) for name, values in found.items()}
+
+
+class Methods:
+    """All methods, fitted to one network's training images; `confidences(read(...))` gives {method: (N,)}."""
+
+    def __init__(self, one, images, reference):
+        self.one, model = one, one.model
+        seen = read(one, images.pixels, "training images")
+
+        def head(maps):
+            return model.fc(model.adjust(maps.mean((2, 3))))
+
+        self.knn = others.KNN(None, k=50).fit_features(seen["pooled"], images.labels)
+        width = seen["pooled"].shape[1]
+        self.vim = others.ViM(None, width // 2, model.fc.weight.detach(), model.fc.bias.detach())
+        self.vim.fit_features(seen["pooled"], images.labels)
+        self.she = others.SHE(None, model.fc).fit_features(seen["pooled"], images.labels)
+        self.react = others.ReAct(None, head).fit_feature_maps(seen["pooled"], images.labels)
+        self.react.head = model.fc  # the authors clip the pooled features
+        self.ash = others.ASH(None, head)
+        self.xood = TiedGaussian().fit(seen["extremes"], torch.zeros(len(images)))
+        known = read(one, reference.pixels, "XOOD-L")["extremes"].numpy()
+        twisted = [read(one, pixels, "XOOD-L")["extremes"].numpy() for pixels in distorted(reference.pixels).values()]
+        self.low, self.high = known.mean(0), known.std(0) + 1e-9
+        rows = np.concatenate([known, *twisted])
+        is_known = np.arange(len(rows)) < len(known)
+        self.logistic = LogisticRegression(max_iter=5000, class_weight="balanced").fit(self.scaled(rows), is_known)
+
+    def scaled(self, rows):
+        return (rows - self.low) / self.high
+
+    @torch.inference_mode()
+    def confidences(self, seen):
+        logits = seen["logits"]
+        parts = self.one.log_p(self.one.confidences(seen["readings"]))
+        return {
+            "ours": parts.sum(1),
+            **{
+                f"ours, {name} alone": part
+                for name, part in zip(("early", "features", "neighbours", "logits"), parts.T)
+            },
+            "MSP": scorers.msp(logits),
+            "MiSP": -scorers.misp(logits),
+            "energy": scorers.energy(logits),
+            "kNN": -torch.as_tensor(self.knn.predict_features(seen["pooled"])),
+            "ViM": -self.vim.predict_features(seen["pooled"]),
+            "ReAct": -self.react.predict_feature_maps(seen["pooled"]),
+            "ASH-S": -self.ash.predict_feature_maps(seen["map"]),
+            "SHE": -self.she.predict_features(seen["pooled"]),
+            "XOOD-M": self.xood.score(seen["extremes"]),
+            "XOOD-L": torch.as_tensor(self.logistic.decision_function(self.scaled(seen["extremes"].numpy()))),
+        }
+
+
+class Gram:
+    """Gram matrices (Sastry and Oore 2020) of the stem and the 16 layers, per predicted class, powers 1 to 10.
+
+    In float64: log-probabilities to the power of 20 exceed float32.
+    """
+
+    def __init__(self, one, images):
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:5000]
+        model, self.transform = copy.deepcopy(one.model).double(), lambda pixels: one.transform(pixels).double()
+        model.blocks[-1].precise = False  # nor to float32
+        stages = [model.stem, *model.blocks]
+        head = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), Adjusted(model))
+        torch.manual_seed(0)
+        self.gram = others.Gram(head, stages, len(images.classes)).to("cpu")
+        batches = zip(images.pixels[order].split(BATCH), images.labels[order].split(BATCH))
+        self.gram.fit([(self.transform(pixels), labels) for pixels, labels in batches])
+
+    def confidence(self, pixels):
+        batches = tqdm(pixels[:GRAM].split(BATCH), "Gram", mininterval=5)
+        return -torch.cat([self.gram.predict(self.transform(batch)) for batch in batches])
+
+
+class Adjusted(torch.nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model.fc(self.model.adjust(x))
+
+
+def rows_of(run, method, known, calibration, oods):
+    """One row a set: metrics against `known`, and the share called outliers by the calibration's alpha-quantile."""
+    calibration = np.sort(np.asarray(calibration, dtype=np.float64))
+    for name, unknown in {run.config.dataset: known, **oods}.items():
+        inside, outside = (np.asarray(x, dtype=np.float64) for x in (known, unknown))
+        p_values = (1 + np.searchsorted(calibration, outside, side="right")) / (len(calibration) + 1)
+        row = {
+            "run": run.config.name, "method": method, "looks_at": LOOKS_AT.get(method, "in-distribution images"),
+            "ood": name, "n_id": len(inside), "n_ood": len(outside), "called": (p_values <= ALPHA).mean(),
+        }  # fmt: skip
+        if name != run.config.dataset:
+            found = metrics.summary(inside, outside)
+            row |= {key: found[key] for key in ("auroc", "auroc_low", "auroc_high", "fpr95")}
+            row["fpr95_ood_positive"] = metrics.fpr_at_tpr(-outside, -inside)
+        yield row
+
+
+def compare(run):
+    """All rows of results/open_world.csv for one run."""
+    one, rows = run.detector, []
+    images, held_out = data.hold_out(run.training_images())
+    names = (run.config.dataset, *(n for n in runs.OUT_DISTRIBUTIONS[run.config.dataset] if data.present(n)))
+    pixels = {name: data.load(name).pixels for name in names}
+    shuffled = {
+        name: x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))] for name, x in pixels.items()
+    }
+    methods, halves = Methods(one, images, held_out.subset(slice(0, None, 2))), held_out.pixels
+    found = {name: methods.confidences(read(one, x, name)) for name, x in pixels.items()}
+    found["calibration"] = methods.confidences(read(one, halves, "calibration"))
+    gram = Gram(one, images)
+    for name, x in {**shuffled, "calibration": halves}.items():
+        found[name]["Gram"] = gram.confidence(x)
+    scores = {name: run.scores(name) for name in (*names, "calibration")}
+    for name, table in scores.items():
+        found[name]["Mahalanobis, last layer"] = table[f"{run.scorer.model.layers[-1]}/mahalanobis"]
+        found[name]["Mahalanobis ensemble, on FGSM"] = table["ensemble/mahalanobis_none"]
+    for method in found["calibration"]:
+        calibration = found["calibration"][method]
+        if method.startswith("ours") or method == "XOOD-L":  # the other half has served to fit
+            calibration = calibration[1::2]
+        oods = {name: found[name][method] for name in names[1:]}
+        rows += rows_of(run, method, found[names[0]][method], calibration, oods)
+    layers = [column for column in scores[names[0]] if column.endswith("/min_of_misp")]
+    for name in names[1:]:
+        pairs = [(sign * scores[names[0]][c], sign * scores[name][c]) for c in layers for sign in (1, -1)]
+        known, unknown = max(pairs, key=lambda pair: metrics.auroc(*pair))
+        rows += [row for row in rows_of(run, ORACLE, known, [0.0], {name: unknown}) if row["ood"] == name]
+        rows[-1]["called"] = None
+    return rows
+
+
+def guarantee(run):
+    """All rows of results/guarantee.csv for one run: false alarms among test images by what one calibrates on."""
+    images, held_out = data.hold_out(run.training_images())
+    tested = data.load(run.config.dataset).pixels
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(2))[: len(held_out)]
+    for calibrated_on, calibration in {"held-out images": held_out, "training images": images.subset(order)}.items():
+        one = run.detector
+        if calibrated_on == "training images":
+            one = Detector(one.model, one.transform).fit(images, calibration)
+        p_values = one.p_values(tested)
+        for alpha in (0.01, 0.05, 0.1):
+            row = {"run": run.config.name, "calibrated_on": calibrated_on, "alpha": alpha}
+            yield row | {"false_alarms": (p_values <= alpha).mean(), "n": len(tested)}
+
+
+def add(name, run, measure):
+    """Adds a run's rows to results/NAME, unless they are there; rows of runs that are gone are taken out."""
+    path = store.RECORDED / name
+    known = pd.read_csv(path) if path.exists() else pd.DataFrame({"run": []})
+    known = known[[any((home / one).exists() for home in (store.OWN, store.RECORDED)) for one in known.run]]
+    if run.config.name not in set(known.run):
+        known = pd.concat([known, pd.DataFrame(measure(run))])
+        replace(path, lambda partial: known.to_csv(partial, index=False, float_format="%.5g"))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="compact", choices=runs.PROFILES)
+    for config in sweep.grid(parser.parse_args().profile):
+        run = runs.find(config)
+        if run and run.has_weights and config.dataset == "cifar10":
+            print(run)
+            add("open_world.csv", run, compare)
+            add("guarantee.csv", run, guarantee)
