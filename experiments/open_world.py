@@ -218,7 +218,7 @@ def add(name, run, measure):
     """Adds a run's rows to results/NAME, unless they are there; rows of runs that are gone are taken out."""
     path = store.RECORDED / name
     known = pd.read_csv(path) if path.exists() else pd.DataFrame({"run": []})
-    known = known[[any((home / one).exists() for home in (store.OWN, store.RECORDED)) for one in known.run]]
+    known = known.loc[[any((home / one).exists() for home in (store.OWN, store.RECORDED)) for one in known.run]]
     if run.config.name not in set(known.run):
         known = pd.concat([known, pd.DataFrame(measure(run))])
         replace(path, lambda partial: known.to_csv(partial, index=False, float_format="%.5g"))
