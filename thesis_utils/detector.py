@@ -18,9 +18,9 @@ chi-squared table but calibrated once more, on images of its own: the conformal 
 What the parts are was chosen without any out-of-distribution data set: `experiments/parts.py`.
 """
 
+import hashlib
 import json
 import zipfile
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,19 @@ def refuse_infinite(rows, count, what):
         raise InputError(f"image {count + int(finite.int().argmin())} {what} that is no finite number; leave it out")
 
 
+def digest(arrays, about):
+    """SHA-256 of what a file holds."""
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(arrays):
+        found.update(name.encode() + arrays[name].tobytes())
+    return found.hexdigest()
+
+
+def refuse_training(model):
+    if any(module.training for module in unhooked(model).modules()):
+        raise InputError("the network is in training mode: BatchNorm would change it; call model.eval() first")
+
+
 class Sample:
     """A random sample of at most `size` rows of a stream: those whose random keys are the largest."""
 
@@ -84,7 +97,7 @@ class Detector:
         self.model = model if hasattr(model, "forward_layers") else Hooked(model, layers)
         self.transform = transform or (lambda images: images)
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        self.shape = None
+        self.shape = self.probe = None
 
     # --- from images to readings ------------------------------------------------------------------------
 
@@ -99,7 +112,8 @@ class Detector:
         for name in self.early:
             z = channel_log_softmax(layers[name]).flatten(2)
             early += [z.amax((1, 2)), z.amin((1, 2))]
-        return {"early": torch.stack(early, 1), "logits": energy(logits)[:, None], **pooled(layers)}
+        means = {f"mean/{name}": x for name, x in pooled(layers).items()}
+        return {"early": torch.stack(early, 1), "logits": energy(logits)[:, None], **means}
 
     @property
     def early(self):
@@ -107,8 +121,7 @@ class Detector:
 
     def stream(self, images, what):
         """`features` of all images, batch by batch, with a progress bar; refuses what cannot be read."""
-        if any(module.training for module in unhooked(self.model).modules()):
-            raise InputError("the network is in training mode: BatchNorm would change it; call model.eval() first")
+        refuse_training(self.model)
         count = 0
         for batch in tqdm(data.loose_batches(images, BATCH), what, delay=2, mininterval=2, unit=" batches"):
             batch = torch.as_tensor(batch[0] if isinstance(batch, (tuple, list)) else batch)
@@ -142,9 +155,9 @@ class Detector:
 
     def readings(self, features):
         """All readings (N, R), confidences in float64, from `features`; their names are `names`."""
-        cosines = self.directions(features[self.model.layers[-1]]) @ self.bank.T
+        cosines = self.directions(features[f"mean/{self.model.layers[-1]}"]) @ self.bank.T
         columns = [features["early"].double()]
-        columns += [self.gaussians[name].score(features[name])[:, None] for name in self.gaussians]
+        columns += [self.gaussians[name].score(features[f"mean/{name}"])[:, None] for name in self.gaussians]
         columns += [
             cosines.topk(min(NEIGHBOURS, len(self.bank)), 1).values[:, -1:].double(),
             features["logits"].double(),
@@ -203,20 +216,20 @@ class Detector:
         trained on none of them. Streams: memory holds a few numbers a layer, 5,000 images' last features, and those of
         the images set aside. Raises InputError for fewer than 20 calibration images.
         """
-        self.shape, gaussians, sample, aside, held = None, defaultdict(TiedGaussian), Sample(BANK), [], 0
+        self.shape, self.probe, gaussians, sample, aside, count = None, None, {}, Sample(BANK), [], 0
         for features in self.stream(images, "fitting"):
-            if calibration is None:
-                index = torch.arange(len(features["logits"]), device=self.device)
-                out = (index % EVERY == 0) & (index < EVERY * (SET_ASIDE - held))
-                aside.append({name: x[out] for name, x in features.items()})
-                held += int(out.sum())
-                features = {name: x[~out] for name, x in features.items()}
-            if not len(features["logits"]):
-                continue
-            for name in features.keys() - {"early", "logits"}:
-                gaussians[name].partial_fit(features[name], torch.zeros(len(features[name]), device=self.device))
-            sample.add(features[self.model.layers[-1]])
-        self.gaussians = {name: gaussians[name].finish() for name in features if name in gaussians}
+            place = torch.arange(count, count + len(features["logits"]), device=self.device)
+            count += len(place)
+            out = (place % EVERY == 0) & (place < EVERY * SET_ASIDE) & (calibration is None)
+            aside.append({name: x[out] for name, x in features.items()})
+            for name, x in features.items() if not out.all() else ():
+                if name.startswith("mean/"):
+                    one = gaussians.setdefault(name.removeprefix("mean/"), TiedGaussian())
+                    one.partial_fit(x[~out], torch.zeros(int((~out).sum()), device=self.device))
+            sample.add(features[f"mean/{self.model.layers[-1]}"][~out])
+        if not gaussians:
+            raise InputError("0 calibration image(s) are too few beside 1 to fit; give more images")
+        self.gaussians = {name: gaussian.finish() for name, gaussian in gaussians.items()}
         self.centre = self.gaussians[self.model.layers[-1]].means[0]
         self.bank = self.directions(sample.kept)
         held = aside if calibration is None else self.stream(calibration, "calibrating")
@@ -242,7 +255,7 @@ class Detector:
         return self.standardised(readings), self.log_p(self.confidences(readings))
 
     def fitted(self):
-        if not hasattr(self, "probe"):
+        if self.probe is None:
             raise InputError("the detector is not fitted yet; call fit(images, calibration) or Detector.load")
 
     def score(self, images):
@@ -307,7 +320,9 @@ class Detector:
             "format": FORMAT, "network": fingerprint(self.model), "layers": self.model.layers,
             "gaussians": [*self.gaussians], "shape": self.shape, "kind": self.kind,
         }  # fmt: skip
-        arrays = {key: value.cpu().numpy() for key, value in arrays.items()} | {"about": np.array(json.dumps(about))}
+        arrays = {key: value.cpu().numpy() for key, value in arrays.items()}
+        about["digest"] = digest(arrays, json.loads(json.dumps(about | {"digest": None})))
+        arrays["about"] = np.array(json.dumps(about))
 
         def write(unfinished):
             with open(unfinished, "wb") as file:
@@ -318,26 +333,34 @@ class Detector:
     @classmethod
     def load(cls, path, model, transform=None):
         """A detector from its file, for the network and the transform that it was fitted with; others are refused."""
+        refuse_training(model)
         try:
             with np.load(path, allow_pickle=False) as archive:
-                arrays = {key: torch.from_numpy(archive[key]) for key in archive.files if key != "about"}
+                arrays = {key: archive[key] for key in archive.files if key != "about"}
                 about = json.loads(str(archive["about"]))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            if about["format"] == FORMAT and about["digest"] != digest(arrays, {**about, "digest": None}):
+                raise ValueError("it was changed")
+            found = about["format"], about["network"], about["layers"]
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise InputError(f"{path} is not a detector's file ({error}); write one with detector.save") from None
-        if about["format"] != FORMAT:
-            raise InputError(f"{path} has format {about['format']}, this version reads {FORMAT}; fit and save it anew")
-        if about["network"] != fingerprint(model):
+        if found[0] != FORMAT:
+            raise InputError(f"{path} has format {found[0]}, this version reads {FORMAT}; fit and save it anew")
+        if found[1] != fingerprint(model):
             raise InputError(f"{path} belongs to another network: its weights differ; load those, or fit a detector")
-        one = cls(model, transform, about["layers"])
+        one = cls(model, transform, found[2])
         one.shape, one.kind = tuple(about["shape"]), about["kind"]
+        arrays = {name: torch.from_numpy(value) for name, value in arrays.items()}
         for name in KEPT:
             setattr(one, name, arrays[name].to(one.device))
         one.gaussians = {}
         for name in about["gaussians"]:
             state = {key: arrays[f"gaussian/{name}/{key}"] for key in ("means", "whitening", "origin")}
             one.gaussians[name] = TiedGaussian.from_state(state, one.device)
-        probe = one.probed()
-        if [*one.model.layers] != about["layers"] or not torch.allclose(probe, one.probe, rtol=1e-2, atol=1e-2):
+        try:
+            alike = torch.allclose(one.probed(), one.probe, rtol=1e-2, atol=1e-2)
+        except (RuntimeError, InputError):  # the network does not take what the transform gives
+            alike = False
+        if not alike or [*one.model.layers] != found[2]:
             raise InputError(f"{path} was fitted with another transform or other layers; give the same to load")
         return one
 

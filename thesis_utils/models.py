@@ -170,7 +170,7 @@ def block_names(model):
 
 
 def check(x, images, axes, what, wanted):
-    if not (isinstance(x, torch.Tensor) and x.ndim == axes and len(x) == len(images)):
+    if not (isinstance(x, torch.Tensor) and x.ndim == axes and x.shape[0] == images.shape[0]):
         got = f"a tensor {tuple(x.shape)}" if isinstance(x, torch.Tensor) else f"a {type(x).__name__}"
         raise InputError(f"{what} gives {got}, not {wanted}")
 

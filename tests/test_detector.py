@@ -1,0 +1,781 @@
+"""The detector: its definitions by hand, its guarantee by simulation, other packages, files, bad input."""
+
+import copy
+import json
+import math
+import sys
+import zipfile
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from thesis_utils import Detector, data, detector
+from thesis_utils.errors import InputError
+from thesis_utils.models import LAYERS, Hooked, fingerprint, resnet34
+
+# --- small networks and their images ------------------------------------------------------------------
+
+
+def tiny(width=6, classes=4):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(),
+        nn.Conv2d(width, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes),
+    ).eval()  # fmt: skip
+
+
+def flat():
+    """A network that takes one size of images only."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)).eval()
+
+
+def chain(depth):
+    return nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(depth)), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+
+
+def images(count, seed=0, size=8):
+    """Images of one distribution: noise of a random contrast and brightness."""
+    generator = torch.Generator().manual_seed(seed)
+    contrast, brightness = (torch.randn(count, 1, 1, 1, generator=generator) for _ in range(2))
+    return contrast.exp() * torch.randn(count, 3, size, size, generator=generator) + brightness
+
+
+def odd(count):
+    return 90 * images(count, 7) + 900
+
+
+def pixels(count, seed=0, size=32):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
+
+
+def scaled(x):
+    return x.float() / 255 - 0.5
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return Detector(tiny()).fit(images(300, 1), images(101, 2))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """(training images, test images, normalisation, network): BatchNorm has seen the training images."""
+    train, test = (data.load("digits_0_4", split) for split in ("train", "test"))
+    normalise = data.Normalisation.of(train)
+    torch.manual_seed(0)
+    network = resnet34(5, 8)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        for batch in train.pixels[:200].split(100):
+            network(normalise(batch))
+    return train, test, normalise, network.eval()
+
+
+def by_hand(one, **values):
+    one = copy.copy(one)
+    for name, value in values.items():
+        setattr(one, name, torch.as_tensor(value, dtype=torch.float64))
+    return one
+
+
+# --- definitions --------------------------------------------------------------------------------------
+
+
+def test_conformal_p_values_by_hand_ties_count():
+    one = by_hand(Detector(tiny()), calibration=[1.0, 2.0, 2.0, 5.0])
+    p = one.conformal(torch.tensor([0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 6.0], dtype=torch.float64))
+    assert p.tolist() == [1 / 5, 2 / 5, 2 / 5, 4 / 5, 4 / 5, 1.0, 1.0]
+
+
+def test_log_p_by_hand():
+    values = torch.arange(20.0)[:, None]
+    one = by_hand(Detector(tiny()), reference=values * torch.tensor([1.0, 2.0, 1.0, 1.0]) + torch.tensor([0, 0, 10, 0]))
+    # the tail starts at the third of 20, 2; below it are 0 and 1, on average 1.5 away
+    s = torch.tensor([19.0, 18.5, 10.0, 2.0, 1.7, 0.5, -4.0], dtype=torch.float64)
+    ranks = [math.log(k / 21) for k in (21, 20, 12, 4)]
+    tail = [math.log(3 / 21) - distance / 1.5 for distance in (0.3, 1.5, 6.0)]
+    expected = torch.tensor(ranks + tail, dtype=torch.float64)
+    found = one.log_p(torch.stack([s, 2 * s, s + 10, torch.full_like(s, 2.0)], 1))
+    for column in range(3):
+        torch.testing.assert_close(found[:, column], expected)
+    torch.testing.assert_close(found[:, 3], torch.full_like(s, math.log(4 / 21)))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(-1000, 1000), min_size=10, max_size=60, unique=True),
+    st.lists(st.floats(-2000, 2000), min_size=2, max_size=20),
+)
+def test_log_p_is_monotone_never_positive_and_has_no_gap_at_its_edge(reference, confidences):
+    one = by_hand(Detector(tiny()), reference=torch.tensor(sorted(reference))[:, None].repeat(1, 4))
+    s = torch.tensor(sorted(confidences), dtype=torch.float64)
+    found = one.log_p(s[:, None].repeat(1, 4))
+    assert found.isfinite().all() and (found <= 0).all() and (found.diff(dim=0) >= 0).all()
+    count, edge = len(reference) // 10, sorted(reference)[len(reference) // 10]
+    around = one.log_p(torch.tensor([edge - 1e-7, edge], dtype=torch.float64)[:, None].repeat(1, 4))[:, 0]
+    assert float(around[1] - around[0]) == pytest.approx(math.log((count + 2) / (count + 1)), abs=1e-5)
+
+
+def test_early_and_features_are_two_sided_and_parts_are_their_sum_and_their_least(fitted):
+    assert fitted.sizes == (2, 3, 1, 1)
+    median, deviation = torch.arange(7.0).double(), torch.tensor([1.0, 2, 4, 1, 2, 4, 8]).double()
+    one = by_hand(fitted, median=median, deviation=deviation)
+    steps = torch.tensor([[3.0, -2, 5, -1, 0.5, 7, -6], [-3, 2, -5, 1, -0.5, -7, 6]]).double()
+    readings = median + steps * deviation
+    assert one.standardised(readings).tolist() == [[-3, -2, -5, -1, -0.5, 7, -6], [-3, -2, -5, -1, -0.5, -7, 6]]
+    assert one.confidences(readings).tolist() == [[-5, -5, 7, -6], [-5, -5, -7, 6]]
+
+
+def test_calibration_by_hand_every_second_image_is_the_reference(fitted):
+    readings = torch.randn(41, 7, generator=torch.Generator().manual_seed(0)).double()
+    one = copy.copy(fitted).calibrate(readings)
+    reference = readings[::2].numpy()
+    median = np.sort(reference, 0)[10]
+    assert one.median.tolist() == median.tolist()
+    assert one.deviation.tolist() == np.sort(np.abs(reference - median), 0)[10].tolist()
+    assert len(one.reference) == 21 and len(one.calibration) == 20
+    assert one.reference.tolist() == one.confidences(readings[::2]).sort(0).values.tolist()
+    assert sorted(one.log_p(one.confidences(readings[1::2])).sum(1).tolist()) == one.calibration.tolist()
+
+
+def test_a_reading_that_never_changes_does_no_harm(fitted):
+    readings = torch.randn(40, 7, generator=torch.Generator().manual_seed(0)).double()
+    readings[:, 3] = 5.0
+    one = copy.copy(fitted).calibrate(readings)
+    assert one.deviation[3] == 1 and one.calibration.isfinite().all()
+
+
+@pytest.mark.parametrize("batches", [(1000,), (1,) * 1000, (17, 400, 3, 580), (90, 10, 900)])
+def test_a_sample_does_not_depend_on_batches(batches):
+    whole, rows = detector.Sample(100), torch.arange(1000.0)[:, None]
+    whole.add(rows)
+    sample = detector.Sample(100)
+    for batch in rows.split(batches):
+        sample.add(batch)
+        assert len(sample.kept) <= 100
+    assert torch.equal(sample.kept, whole.kept)
+
+
+def test_a_sample_is_whole_rows_without_duplicates_from_everywhere():
+    sample, rows = detector.Sample(200), torch.arange(2000.0)[:, None] * torch.tensor([1.0, -1.0])
+    for batch in rows.split(250):
+        sample.add(batch)
+    first, second = sample.kept.T
+    assert len(sample.kept) == len(first.unique()) == 200 and torch.equal(first, -second)
+    quarters = torch.histc(first, 4, 0, 2000)  # 50 each on average, with a deviation of 5.8
+    assert quarters.min() > 25 and quarters.max() < 75
+    small = detector.Sample(200)
+    small.add(rows[:30])
+    assert sorted(small.kept[:, 0].tolist()) == list(range(30))
+
+
+@pytest.mark.parametrize("depth, count", [(1, 1), (2, 1), (7, 1), (8, 2), (12, 2), (13, 3), (16, 3), (18, 4)])
+def test_a_fifth_of_the_layers_is_early(depth, count):
+    assert Detector(chain(depth)).early == tuple(map(str, range(count)))
+
+
+def test_early_layers_of_our_own_network():
+    one = Detector(resnet34(5, 8).eval())
+    assert one.early == LAYERS[:3] and isinstance(one.model, type(resnet34(5, 8)))
+
+
+def test_every_reading_is_what_its_name_says():
+    network, fit, new = tiny(), images(300, 1).double(), images(40, 3).double()
+    network = network.double()
+    one = Detector(network, layers=["0", "3", "5"]).fit(fit, images(101, 2).double())
+    table = pd.DataFrame(one.readings(one.features(new)).numpy(), columns=one.names)
+    assert list(table) == [
+        "0 max of MSP", "0 min of MiSP", "0 Mahalanobis", "3 Mahalanobis", "5 Mahalanobis", "neighbours", "energy"
+    ]  # fmt: skip
+    assert len(table.columns) == sum(one.sizes)
+    with torch.inference_mode():
+        maps = F.log_softmax(network[0](new), 1)
+        assert table["0 max of MSP"].to_numpy() == pytest.approx(maps.flatten(1).amax(1).numpy(), abs=1e-6)
+        assert table["0 min of MiSP"].to_numpy() == pytest.approx(maps.flatten(1).amin(1).numpy(), abs=1e-5)
+        assert table["energy"].to_numpy() == pytest.approx(np.log(np.exp(network(new).numpy()).sum(1)))
+        for name in ("0", "3", "5"):
+            known, x = (network[: int(name) + 1](z).mean((2, 3)).numpy() for z in (fit, new))
+            inverse = np.linalg.inv(np.cov(known, rowvar=False, bias=True))
+            distances = [d @ inverse @ d for d in x - known.mean(0)]
+            assert table[f"{name} Mahalanobis"].to_numpy() == pytest.approx(-np.array(distances), rel=1e-6)
+    centre = known.mean(0)
+    known, x = ((z - centre) / np.linalg.norm(z - centre, axis=1)[:, None] for z in (known, x))
+    tenth = np.sort(x @ known.T, 1)[:, -10]
+    assert table["neighbours"].to_numpy() == pytest.approx(tenth, abs=1e-6)
+
+
+def test_a_bank_of_fewer_images_than_neighbours_takes_the_farthest():
+    one = Detector(tiny()).fit(images(4, 1), images(40, 2))
+    features = one.features(images(5, 3))
+    neighbours = one.readings(features)[:, -2]
+    cosines = one.directions(features["mean/5"]) @ one.bank.T
+    assert cosines.shape == (5, 4) and neighbours.tolist() == pytest.approx(cosines.amin(1).tolist())
+
+
+# --- the guarantee ------------------------------------------------------------------------------------
+
+ALPHAS = (0.05, 0.1, 0.2, 0.5)
+
+
+def readings_of(one, x):
+    return torch.cat([one.readings(one.features(batch)) for batch in x.split(250)])
+
+
+def false_alarms(one, calibration, new, count, draws=300, break_it=lambda one, readings: None):
+    """{alpha: (rate, standard error)} of new images, over random calibrations of `count` images.
+
+    `calibration` and `new` are readings; where they are the same, what does not calibrate is new.
+    """
+    generator, one, rates = torch.Generator().manual_seed(0), copy.copy(one), []
+    for _ in range(draws):
+        order = torch.randperm(len(calibration), generator=generator)
+        one.calibrate(calibration[order[:count]])
+        break_it(one, calibration[order[:count]])
+        others = calibration[order[count:]] if new is calibration else new
+        others = others[torch.randperm(len(others), generator=generator)[:100]]
+        p = one.conformal(one.log_p(one.confidences(others)).sum(1))
+        rates.append([(p <= alpha + 1e-12).double().mean() for alpha in ALPHAS])
+    rates = np.array(rates)
+    return dict(zip(ALPHAS, zip(rates.mean(0), rates.std(0) / draws**0.5)))
+
+
+@pytest.fixture(scope="module")
+def pool(fitted):
+    return readings_of(fitted, images(3000, 5))
+
+
+@pytest.mark.parametrize("count", [38, 41, 100, 398])
+def test_false_alarms_are_as_frequent_as_promised(fitted, pool, count):
+    for alpha, (rate, error) in false_alarms(fitted, pool, pool, count).items():
+        rest = count // 2
+        exact = math.floor(alpha * (rest + 1) + 1e-9) / (rest + 1)
+        assert exact <= alpha and abs(rate - exact) < 4 * error, alpha
+
+
+def test_a_calibration_on_the_reference_itself_would_break_the_guarantee(fitted, pool):
+    def in_sample(one, readings):
+        one.calibration = one.log_p(one.confidences(readings[::2])).sum(1).sort().values
+
+    found = false_alarms(fitted, pool, pool, 38, break_it=in_sample)
+    assert all(rate > alpha + 4 * error for alpha, (rate, error) in found.items() if alpha < 0.5)
+
+
+def test_memorised_images_are_no_calibration_and_held_out_ones_are():
+    """Here, with two-sided readings, memorised images give too few false alarms; in general they may give too many."""
+    train = data.load("digits_0_4", "train")
+    normalise = data.Normalisation.of(train)
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+    memorised, held_out = (normalise(train.pixels[part])[..., ::2, ::2] for part in (order[:200], order[200:]))
+    labels = torch.randint(5, (200,), generator=torch.Generator().manual_seed(0))  # to be learned by heart only
+    network = tiny(24, 5).train()
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(150):
+        optimizer.zero_grad()
+        F.cross_entropy(network(memorised), labels).backward()
+        optimizer.step()
+    one = Detector(network.eval()).fit(memorised, held_out)
+    known, new = readings_of(one, memorised), readings_of(one, held_out)
+    wrong, right = false_alarms(one, known, new, 200, 100), false_alarms(one, new, new, 200, 100)
+    for alpha in (0.05, 0.1):
+        assert abs(wrong[alpha][0] - alpha) > 6 * wrong[alpha][1]
+        assert right[alpha][0] <= alpha + 4 * right[alpha][1]
+
+
+# --- other packages -----------------------------------------------------------------------------------
+
+
+def test_p_values_are_those_of_nonconform(fitted):
+    nonconform = pytest.importorskip("nonconform")
+    for digits in (15, 1, 0):  # of the statistics: with few there are ties
+        generator = np.random.default_rng(digits)
+        known, new = (generator.normal(size=n).round(digits) for n in (57, 400))
+        theirs = nonconform.Empirical().compute_p_values(-new, -known)  # its scores are anomalies
+        one = by_hand(fitted, calibration=np.sort(known))
+        assert one.conformal(torch.from_numpy(new)).numpy() == pytest.approx(theirs, abs=1e-12)
+    x = torch.cat([images(200, 3), odd(5)])
+    theirs = nonconform.Empirical().compute_p_values(-fitted.score(x), -fitted.calibration.numpy())
+    assert fitted.p_values(x) == pytest.approx(theirs, abs=1e-12)
+
+
+# --- outliers -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    return torch.cat([images(60, 3), odd(20), images(60, 4)])
+
+
+@pytest.mark.parametrize("alpha", [0.02, 0.05, 0.1, 0.5, 0.98])
+def test_outliers_are_images_whose_p_value_is_at_most_alpha(fitted, mixed, alpha):
+    ranks = [round(p * 51) for p in fitted.p_values(mixed)]
+    found = fitted.outliers(mixed, alpha=alpha)
+    assert len(fitted.calibration) == 50 and found.dtype == bool
+    assert found.tolist() == [Fraction(rank, 51) <= Fraction(str(alpha)) for rank in ranks]
+    assert found[60:80].all()
+
+
+def test_without_a_level_alpha_is_a_twentieth(fitted, mixed):
+    assert fitted.outliers(mixed).tolist() == fitted.outliers(mixed, alpha=0.05).tolist()
+
+
+@pytest.mark.parametrize("fdr", [0.05, 0.1, 0.2, 0.5])
+def test_false_discoveries_are_bounded_as_by_benjamini_and_hochberg(fitted, mixed, fdr):
+    ranks = [round(p * 51) for p in fitted.p_values(mixed)]
+    found, most = fitted.outliers(mixed, fdr=fdr), 0
+    for k, rank in enumerate(sorted(ranks), 1):
+        if Fraction(rank, 51) <= Fraction(k, len(ranks)) * Fraction(str(fdr)):
+            most = rank
+    assert found.tolist() == [rank <= most for rank in ranks]
+    assert found[60:80].all() == (fdr >= 0.2)  # 20 of 140 p-values of 1 / 51 are found from 0.137 on
+
+
+def test_a_bound_on_false_discoveries_needs_no_number_of_images(fitted):
+    assert not fitted.outliers(images(30, 3), fdr=0.001).any()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.floats(0.004, 0.09))
+def test_an_alpha_that_is_too_small_names_the_images_it_needs(alpha):
+    one, new = Detector(tiny()).fit(images(60, 1), images(20, 2)), images(3, 3)
+    with pytest.raises(InputError, match=r"here has 10; the smallest alpha that they allow is 0.0909") as caught:
+        one.outliers(new, alpha)
+    needed = int(str(caught.value).split(" needs ")[1].split(" calibration images")[0])
+    readings = readings_of(one, images(needed, 4))
+    assert one.calibrate(readings).outliers(new, alpha).shape == (3,)
+    if needed - 2 >= detector.FEWEST:
+        with pytest.raises(InputError, match=f"needs {needed} calibration images"):
+            one.calibrate(readings[:-2]).outliers(new, alpha)
+
+
+@pytest.mark.parametrize("alpha, needed", [(0.05, 38), (0.04, 48), (0.01, 198), (0.03, 66), (0.001, 1998)])
+def test_the_number_of_calibration_images_by_hand(alpha, needed):
+    one = Detector(tiny()).fit(images(60, 1), images(20, 2))
+    with pytest.raises(InputError, match=f"an alpha of {alpha} needs {needed} calibration images, half of them"):
+        one.outliers(images(3), alpha)
+
+
+@pytest.mark.parametrize(
+    "levels, message",
+    [
+        ({"alpha": 0.1, "fdr": 0.1}, "give alpha or fdr, not both"),
+        *(({name: v}, f"{name} must lie between 0 and 1, not {v}") for name in ("alpha", "fdr") for v in (0, 1, -1, 5)),
+        ({"alpha": math.nan}, "alpha must lie between 0 and 1, not nan"),
+    ],
+)
+def test_a_level_that_is_none_is_refused(fitted, levels, message):
+    with pytest.raises(InputError, match=message):
+        fitted.outliers(images(3), **levels)
+
+
+# --- images and fitting -------------------------------------------------------------------------------
+
+
+def held(name, values):
+    return data.Images(name, values, torch.zeros(len(values)).long(), ("a",))
+
+
+def test_images_are_taken_in_every_form_and_give_the_same_scores():
+    fit, calibration, new = (pixels(n, seed, 8) for n, seed in ((300, 1), (60, 2), (260, 3)))
+    forms = {
+        "tensor": lambda x: x,
+        "array": lambda x: x.numpy(),
+        "images": lambda x: held("x", x),
+        "dataset": lambda x: TensorDataset(x, torch.arange(len(x))),
+        "loader": lambda x: DataLoader(TensorDataset(x, torch.arange(len(x))), 250),
+        "batches": lambda x: list(x.split(250)),
+        "generator": lambda x: (batch.numpy() for batch in x.split(250)),
+    }
+    scores = {
+        name: Detector(tiny(), scaled).fit(form(fit), form(calibration)).score(form(new))
+        for name, form in forms.items()
+    }
+    assert len(np.unique(scores["tensor"])) > 50 and scores["tensor"].shape == (260,)
+    for name, found in scores.items():
+        assert np.array_equal(found, scores["tensor"]), name
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_scores_do_not_depend_on_batches(fitted, size):
+    new = images(90, 3)
+    assert fitted.score(list(new.split(size))) == pytest.approx(fitted.score(new), abs=0.2)
+    same = Detector(tiny()).fit(list(images(300, 1).split(size)), list(images(101, 2).split(size)))
+    assert same.score(new) == pytest.approx(fitted.score(new), abs=0.2)
+
+
+def test_without_calibration_every_fifth_image_is_set_aside():
+    x = images(600, 1)
+    aside = torch.arange(600) % 5 == 0
+    one, two = Detector(tiny()).fit(x), Detector(tiny()).fit(x[~aside], x[aside])
+    assert len(one.reference) == len(one.calibration) == 60 and len(one.bank) == 480
+    for name in one.gaussians:
+        torch.testing.assert_close(one.gaussians[name].means, two.gaussians[name].means)
+        torch.testing.assert_close(one.gaussians[name].covariance, two.gaussians[name].covariance)
+    assert one.score(images(50, 3)) == pytest.approx(two.score(images(50, 3)), abs=0.1)
+
+
+def test_what_is_set_aside_and_the_bank_have_a_limit(monkeypatch):
+    monkeypatch.setattr(detector, "SET_ASIDE", 70)
+    monkeypatch.setattr(detector, "BANK", 90)
+    one = Detector(tiny()).fit(images(600, 1))
+    assert len(one.reference) == len(one.calibration) == 35 and one.bank.shape == (90, 8)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_a_fifth_is_set_aside_whatever_the_batches(size):
+    one = Detector(tiny()).fit(DataLoader(images(200, 1), size))
+    assert len(one.reference) + len(one.calibration) == 40 and len(one.bank) == 160
+
+
+def test_fitting_anew_is_as_fitting_at_first():
+    one = Detector(tiny()).fit(odd(100), odd(40))
+    assert np.array_equal(
+        one.fit(images(300, 1), images(101, 2)).score(images(50, 3)),
+        Detector(tiny()).fit(images(300, 1), images(101, 2)).score(images(50, 3)),
+    )
+
+
+def test_a_detector_whose_fit_failed_is_not_fitted():
+    one = Detector(tiny()).fit(images(100, 1), images(40, 2))
+    with pytest.raises(InputError, match="too few"):
+        one.fit(odd(100), odd(5))
+    with pytest.raises(InputError, match="not fitted yet"):
+        one.p_values(images(5, 3))
+
+
+def test_the_network_is_left_as_it_was():
+    network = tiny()
+    before = fingerprint(network)
+    Detector(network).fit(images(100, 1)).p_values(odd(5))
+    assert fingerprint(network) == before and all(p.requires_grad and p.grad is None for p in network.parameters())
+    assert not [hook for module in network.modules() for hook in module._forward_hooks]
+
+
+class Named(nn.Module):
+    """Its layers have the names of the detector's parts."""
+
+    def __init__(self):
+        super().__init__()
+        self.early, self.logits = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 1)
+
+    def forward(self, x):
+        return self.logits(self.early(x)).mean((2, 3))
+
+
+def test_layers_may_be_called_like_parts():
+    one = Detector(Named().eval()).fit(images(100, 1), images(40, 2))
+    assert one.names[2:4] == ["early Mahalanobis", "logits Mahalanobis"]
+    assert one.readings(one.features(images(3))).shape == (3, sum(one.sizes))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "densenet121"])
+def test_any_network_of_torchvision(name):
+    torch.manual_seed(0)
+    network = getattr(torchvision.models, name)(weights=None, num_classes=10).eval()
+    coarse = [F.interpolate(pixels(n, seed, 8), 64) for n, seed in ((30, 1), (40, 2), (30, 3))]
+    one = Detector(network, scaled).fit(*coarse[:2])
+    assert isinstance(one.model, Hooked) and len(one.names) == sum(one.sizes)
+    p = one.p_values(coarse[2])
+    assert p == pytest.approx((p * 21).round() / 21) and len(np.unique(p)) > 5
+    flagged = one.outliers(pixels(10, 4, 64), alpha=0.05)
+    assert flagged.all() and one.outliers(coarse[2], alpha=0.05).mean() < 0.3
+    again = Detector(Hooked(network), scaled).fit(*coarse[:2])
+    assert np.array_equal(again.score(coarse[2]), one.score(coarse[2]))
+
+
+def test_explain_agrees_with_p_values_and_names_the_reading(fitted, mixed):
+    table = fitted.explain(mixed)
+    assert list(table) == ["early", "features", "neighbours", "logits", "p_value", "given_away_by"]
+    assert table.p_value.tolist() == fitted.p_values(mixed).tolist()
+    parts = table[list(detector.PARTS)]
+    assert parts.prod(axis=1).to_numpy() == pytest.approx(np.exp(fitted.score(mixed)), rel=1e-9, abs=1e-300)
+    assert fitted.score(images(60, 3)) == pytest.approx(np.log(parts[:60]).sum(axis=1).to_numpy(), rel=1e-9)
+    belongs = dict(zip(fitted.names, np.repeat(detector.PARTS, fitted.sizes)))
+    smallest = parts[:60].idxmin(axis=1)
+    assert table.given_away_by[:60].map(belongs).tolist() == smallest.tolist() and smallest.nunique() == 4
+    z = pd.DataFrame(fitted.parts(mixed)[0].numpy(), columns=fitted.names)
+    for row, name in table.given_away_by.items():
+        rivals = [other for other in fitted.names if belongs[other] == belongs[name]]
+        assert z.loc[row, name] == z.loc[row, rivals].min()
+
+
+# --- bad input ----------------------------------------------------------------------------------------
+
+
+def spoilt(x, place):
+    x = x.clone()
+    x[place, 0, 0, 0] = math.nan
+    return x
+
+
+def with_nan():
+    network = tiny()
+    network[3].bias.data[2] = math.nan
+    return Detector(network)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda one: Detector(tiny().train()).fit(images(60)), "training mode.*call model.eval"),
+        (lambda one: Detector(tiny()).p_values(images(3)), "not fitted yet; call fit"),
+        (lambda one: Detector(tiny()).outliers(images(3)), "not fitted yet; call fit"),
+        (lambda one: Detector(tiny()).save("nowhere"), "not fitted yet; call fit"),
+        (lambda one: Detector(tiny()).export("nowhere"), "not fitted yet; call fit"),
+        (lambda one: one.p_values([]), "no image to read; give at least one"),
+        (lambda one: one.p_values(images(0)), "no image to read; give at least one"),
+        (lambda one: Detector(tiny()).fit(images(0)), "no image to read; give at least one"),
+        (lambda one: Detector(tiny()).fit(images(60), images(0)), "no image to read; give at least one"),
+        (lambda one: one.p_values(images(1)[0]), r"batches of four axes, such as \(N, C, H, W\), not \(3, 8, 8\)"),
+        (lambda one: one.p_values(images(3, size=9)), r"fitted on images float32 \(3, 8, 8\), not float32 \(3, 9, 9\)"),
+        (lambda one: one.p_values(images(3).double()), r"images float32 \(3, 8, 8\), not float64 \(3, 8, 8\)"),
+        (lambda one: one.p_values(pixels(3, size=8)), r"images float32 \(3, 8, 8\), not uint8 \(3, 8, 8\)"),
+        (lambda one: Detector(tiny()).fit(images(60), images(40, size=9)), r"fitted on images .* \(3, 9, 9\)"),
+        (lambda one: one.p_values(spoilt(images(400), 300)), "image 300 has a pixel that is no finite number"),
+        (lambda one: one.p_values(images(4) / torch.tensor([1, 1, 0, 1.0])[:, None, None, None]), "image 2 has a pix"),
+        (lambda one: Detector(tiny()).fit(images(60), spoilt(images(40), 7)), "image 7 has a pixel"),
+        (lambda one: with_nan().fit(images(60)), "image 0 makes the network's outputs something that is no finite"),
+        (lambda one: one.p_values(images(3) * 1e37), "image . makes the network's outputs something that is no finite"),
+        (lambda one: Detector(flat()).fit(images(60, size=9)), r"does not take images of shape \(3, 9, 9\): mat1"),
+        (lambda one: Detector(tiny()).fit(images(60), images(19)), r"19 calibration image\(s\) are too few.* 20"),
+        (lambda one: Detector(tiny()).fit(images(99)) and Detector(tiny()).fit(images(95)), r"19 calibration image"),
+        (lambda one: Detector(tiny()).fit(images(1)), r"calibration image\(s\) are too few"),
+        (lambda one: Detector(nn.Linear(3, 2).eval()), "no convolution to find layers by"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_named(fitted, call, message):
+    with pytest.raises(InputError, match=message) as caught:
+        call(copy.copy(fitted))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bad_image_leaves_the_detector_as_it_was(fitted):
+    before = fitted.score(images(20, 3))
+    for bad in (images(3, size=9), spoilt(images(3), 1), images(1)[0], images(0)):
+        with pytest.raises(InputError):
+            fitted.score(bad)
+    assert np.array_equal(fitted.score(images(20, 3)), before)
+
+
+def test_a_detector_made_before_eval_is_ready_after_it():
+    network = tiny().train()
+    one, before = Detector(network), fingerprint(network)
+    with pytest.raises(InputError, match="training mode"):
+        one.fit(images(300, 1), images(101, 2))
+    assert fingerprint(network) == before
+    network.eval()
+    one.fit(images(300, 1), images(101, 2))
+    network[1].train()  # one layer is enough
+    with pytest.raises(InputError, match="training mode"):
+        one.p_values(images(3))
+
+
+# --- files --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file(fitted, tmp_path):
+    fitted.save(tmp_path / "detector")
+    return tmp_path / "detector"
+
+
+def test_a_detector_comes_back_from_its_file(fitted, file, mixed):
+    for other in (Detector.load(file, tiny()), Detector.load(str(file), Hooked(tiny()))):
+        assert np.array_equal(other.score(mixed), fitted.score(mixed))
+        assert other.explain(mixed).equals(fitted.explain(mixed)) and other.names == fitted.names
+        with pytest.raises(InputError, match="fitted on images"):
+            other.score(images(3, size=9))
+    assert [path.name for path in file.parent.iterdir()] == ["detector"]
+    again = file.with_name("again")
+    other.save(again)
+    assert np.array_equal(Detector.load(again, tiny()).score(mixed), fitted.score(mixed))
+
+
+def test_our_own_network_comes_back_from_its_file(digits, tmp_path):
+    train, test, normalise, network = digits
+    one = Detector(network, normalise).fit(train.subset(slice(0, 100)), train.subset(slice(100, 160)))
+    one.save(tmp_path / "digits")
+    other = Detector.load(tmp_path / "digits", network, normalise)
+    assert np.array_equal(other.score(test.pixels[:40]), one.score(test.pixels[:40])) and other.kind == "uint8"
+    assert other.names[0] == "layer1.1 max of MSP" and other.names[6] == "stem Mahalanobis"
+
+
+def test_chosen_layers_come_back_from_the_file(tmp_path):
+    one = Detector(tiny(), layers=["3", "0"]).fit(images(100, 1), images(40, 2))
+    one.save(tmp_path / "detector")
+    other = Detector.load(tmp_path / "detector", tiny())
+    assert other.names == one.names and other.model.layers == ("3", "0")
+    assert np.array_equal(other.score(images(9, 3)), one.score(images(9, 3)))
+
+
+def test_a_file_holds_arrays_and_no_pickle(file):
+    assert all(name.endswith(".npy") for name in zipfile.ZipFile(file).namelist())
+    with np.load(file, allow_pickle=False) as archive:
+        held = {name: archive[name] for name in archive.files}
+    assert all(array.dtype != object for array in held.values()) and held["calibration"].shape == (50,)
+    assert json.loads(str(held["about"]))["network"] == fingerprint(tiny())
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError])
+def test_a_save_that_is_interrupted_leaves_the_old_file(fitted, file, monkeypatch, stop):
+    before = file.read_bytes()
+
+    def half(unfinished, **arrays):
+        unfinished.write(b"half a file")
+        raise stop
+
+    monkeypatch.setattr(np, "savez", half)
+    with pytest.raises(stop):
+        fitted.save(file)
+    assert file.read_bytes() == before and [path.name for path in file.parent.iterdir()] == ["detector"]
+
+
+def rewritten(file, **about):
+    with np.load(file) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    about = json.loads(str(arrays["about"])) | about
+    with open(file, "wb") as opened:
+        np.savez(opened, **arrays | {"about": np.array(json.dumps(about))})
+
+
+def other_network():
+    network = tiny()
+    network[0].weight.data[0, 0, 0, 0] += 1e-3
+    return network
+
+
+def test_another_network_layers_or_format_are_refused(file):
+    for network in (other_network(), tiny(7), Hooked(other_network())):
+        with pytest.raises(InputError, match="belongs to another network: its weights differ"):
+            Detector.load(file, network)
+    with pytest.raises(InputError, match="another transform or other layers; give the same"):
+        Detector.load(file, Hooked(tiny(), ["0", "3"]))
+    rewritten(file)
+    Detector.load(file, tiny())
+    rewritten(file, format=2)
+    with pytest.raises(InputError, match="has format 2, this version reads 1; fit and save it anew"):
+        Detector.load(file, tiny())
+
+
+TRANSFORMS = {
+    "none": None,
+    "another scale": lambda x: x.float() / 255,
+    "channels the other way round": lambda x: scaled(x.flip(1)),
+    "other means": lambda x: scaled(x) - torch.tensor([0.05, 0.0, -0.05])[:, None, None],
+    "another contrast": lambda x: scaled(x) * 1.1,
+    "channels last": lambda x: scaled(x.permute(0, 3, 1, 2)),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_another_transform_is_refused(tmp_path, name):
+    Detector(tiny(), scaled).fit(pixels(100, 1, 8), pixels(40, 2, 8)).save(tmp_path / "detector")
+    with pytest.raises(InputError, match="another transform or other layers; give the same"):
+        Detector.load(tmp_path / "detector", tiny(), TRANSFORMS[name])
+    Detector.load(tmp_path / "detector", tiny(), lambda x: (x.float() - 127.5) / 255)
+
+
+def test_a_file_is_not_loaded_for_a_network_in_training_mode(file):
+    network = tiny().train()
+    before = fingerprint(network)
+    with pytest.raises(InputError, match="training mode"):
+        Detector.load(file, network)
+    assert fingerprint(network) == before
+
+
+def written(write):
+    def to(path):
+        with open(path, "wb") as opened:
+            write(opened)
+
+    return to
+
+
+def flipped(content):
+    place = len(content) // 2
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+BROKEN = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "no archive": lambda path: path.write_text("no archive"),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:3000]),
+    "truncated by a byte": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "a flipped byte": lambda path: path.write_bytes(flipped(path.read_bytes())),
+    "one array": written(lambda file: np.save(file, np.zeros(3))),
+    "a pickle": written(lambda file: np.savez(file, about=np.array({}, dtype=object))),
+    "another archive": written(lambda file: np.savez(file, scores=np.zeros(3))),
+    "an archive of images": written(lambda file: np.savez(file, test_images=np.zeros(3), classes=np.array(["a"]))),
+    "an archive about something else": written(lambda file: np.savez(file, about=np.array("{}"))),
+    "an archive about nothing": written(lambda file: np.savez(file, about=np.array("[]"))),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_file_that_is_none_is_named(file, name):
+    BROKEN[name](file)
+    with pytest.raises(InputError, match=f"{file} is not a detector's file .*; write one with detector.save"):
+        Detector.load(file, tiny())
+
+
+# --- ONNX ---------------------------------------------------------------------------------------------
+
+
+def exported(one, path):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    one.export(path)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda x: session.run(["logits", "p_values"], {"images": x.numpy()})
+
+
+def agrees(run, one, x, network, most):
+    """Logits are close, and p-values equal but for ranks: rounding may carry an image past calibration images."""
+    logits, p = run(x)
+    with torch.inference_mode():
+        expected = torch.cat([network(one.transform(batch)) for batch in x.split(100)]).numpy()
+    assert logits == pytest.approx(expected, rel=1e-3, abs=1e-3 * float(np.abs(expected).max()))
+    ranks = (p - one.p_values(x)) * (len(one.calibration) + 1)
+    assert p.shape == (len(x),) and np.abs(ranks).max() <= most + 1e-6 and (np.abs(ranks) > 1e-6).mean() < 0.1
+    return p
+
+
+def test_our_own_network_in_onnx(digits, tmp_path):
+    train, test, normalise, network = digits
+    one = Detector(network, normalise).fit(train.pixels[:200], train.pixels[200:400])
+    run = exported(one, tmp_path / "digits.onnx")
+    x = torch.cat([test.pixels[:300], train.pixels[400:], data.load("noise").pixels[:5]])[-500:]
+    assert len(x) == 500
+    p = agrees(run, one, x, network, 2)
+    assert len(np.unique(p)) > 50 and (p[-5:] == 1 / 101).all()
+    for count in (1, 7):
+        assert run(x[:count])[1].shape == (count,)
+
+
+def test_a_network_of_torchvision_in_onnx(tmp_path):
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18(num_classes=10).eval()
+    one = Detector(network, scaled).fit(pixels(60, 1), pixels(80, 2))
+    agrees(exported(one, tmp_path / "resnet18.onnx"), one, pixels(500, 3), network, 2)
+
+
+def test_without_its_packages_an_export_says_which(fitted, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(InputError, match="pip install onnx onnxscript"):
+        fitted.export(tmp_path / "x.onnx")
+    assert not [*tmp_path.iterdir()]
