@@ -1,17 +1,23 @@
-"""Train, score and record runs from a shell, one by one or in a sweep.
+"""Train, score and record runs from a shell, one by one or in a sweep; look through a folder of images.
 
 python -m thesis_utils train --profile compact --entropy-factor 0.01
 python -m thesis_utils score --profile compact --entropy-factor 0.01 --ood svhn cifar100
 python -m thesis_utils record --profile compact --entropy-factor 0.01 --weights
 python -m thesis_utils sweep --profile compact --list
+python -m thesis_utils detect my_photos/ --alpha 0.05
 """
 
 import argparse
 import dataclasses
 import sys
+from pathlib import Path
 
-from thesis_utils import runs
+import torch
+
+from thesis_utils import data, runs
+from thesis_utils.detector import PARTS
 from thesis_utils.errors import Diverged, InputError
+from thesis_utils.files import replace
 from thesis_utils.runs import publish, sweep
 
 
@@ -42,6 +48,14 @@ def parser():
     )
     record = commands.add_parser("record", parents=[shared], help="copy a scored run from runs/ into results/")
     record.add_argument("--weights", action="store_true", help="record the weights, and all score columns, too")
+    look = commands.add_parser("detect", parents=[shared], help="tell which images of a folder are out-of-distribution")
+    look.add_argument("folder", help="images of any kind, also in folders within")
+    look.add_argument(
+        "--alpha", type=float, default=0.05, help="share of in-distribution images that may be called so; default: 0.05"
+    )
+    look.add_argument(
+        "--output", type=Path, default=Path("detected.csv"), metavar="CSV", help="a row an image; default: detected.csv"
+    )
     all_runs = commands.add_parser("sweep", parents=[profile], help="train and score every run of the book")
     how = all_runs.add_mutually_exclusive_group()
     how.add_argument("--list", action="store_true", dest="listing", help="only say how far each run is")
@@ -67,6 +81,32 @@ def score(run, names):
     print(f"accuracy {run.accuracy():.4f}{kept}")
 
 
+def judged(detector, images, alpha):
+    """`Detector.explain` of images, and whether each is an `outlier` at `alpha`: one forward pass for both."""
+    detector.outliers(images[:1], alpha)  # refuses an alpha that cannot be had, before all images are read
+    table = detector.explain(images)
+    return table.assign(outlier=table.p_value <= alpha + 1e-12)
+
+
+def detect(run, folder, alpha, output):
+    """Writes a CSV, one row an image of a folder, and prints how many are called out-of-distribution."""
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder} is not a folder; name one that holds images")
+    if output.is_dir() or not output.parent.is_dir():
+        raise InputError(f"{output} cannot be written; give --output a file name in a folder that exists")
+    if not run.has_weights:
+        raise InputError(f"{run.config.name} is recorded without its weights; train it: {runs.command(run.config)}")
+    images = data.readable(folder)
+    table = judged(run.detector, torch.stack([*images.values()]), alpha).assign(path=[*map(str, images)])
+    table = table[["path", "p_value", "outlier", "given_away_by", *PARTS]]
+    as_text = dict(index=False, float_format="%.6g", errors="surrogateescape")
+    try:
+        replace(output, lambda unfinished: table.to_csv(unfinished, **as_text))
+    except OSError as error:
+        raise InputError(f"{output} cannot be written ({error.strerror}); give another one to --output") from None
+    print(f"{table.outlier.sum()} of {len(table)} images called out-of-distribution at alpha = {alpha:g}: {output}")
+
+
 def every(profile, listing, jobs, scheduler):
     """All runs of a profile, or only how far each of them is."""
     configs = sweep.grid(profile)
@@ -81,6 +121,7 @@ def main(arguments=None):
     options = vars(parser().parse_args(arguments))
     command, ood, weights = options.pop("command"), options.pop("ood", None), options.pop("weights", False)
     baselines = options.pop("baselines", False)
+    looked_at = {key: options.pop(key) for key in ("folder", "alpha", "output") if key in options}
     try:
         if command == "sweep":
             every(**options)
@@ -99,6 +140,8 @@ def main(arguments=None):
                 rows = run.baselines(*(ood or ())).query("protocol != 'grid'")
                 shown = ["ood", "method", "protocol", "preprocessing", "epsilon", "auroc", "fpr95"]
                 print(rows[shown].to_string(index=False))
+        elif command == "detect":
+            detect(run, **looked_at)
         elif run.recorded:
             raise InputError(f"{config.name} is not in runs/, only recorded already; nothing to do")
         else:
