@@ -24,8 +24,6 @@ VARIANTS = (
     ("relu", "adamw", 2e-3, 0.05, True, 64, "16-24-32", 10),
     ("log_softmax", "sgd", 0.1, 5e-4, True, 128, "16-24-32", 10),
     ("log_softmax", "sgd", 0.2, 5e-4, True, 128, "16-24-32", 10),
-    ("log_softmax", "sgd", 0.1, 1e-3, True, 64, "16-24-32", 10),
-    ("log_softmax", "sgd", 0.05, 5e-4, True, 64, "16-24-32", 10),
 )
 
 
