@@ -143,11 +143,12 @@ def imagenet():
     rows = rows.rename(columns={"set": "ood"})
     rows[["auroc", "auroc_low", "auroc_high", "called"]] /= 100
     first = rows.method.iloc[0]
-    table = compared(rows, "auroc", with_interval=[first]).T
+    table = compared(rows, "auroc", with_interval=[]).T
     rows = rows[rows.method.eq(first)].set_index("ood")
     table = table.reindex([*rows.index, WORST], fill_value=NONE)
     table.insert(0, "called", [*map(percent, rows.called), percent(rows.called[rows.auroc.notna()].min())])
-    return table.rename_axis(index=None, columns=None)
+    alike = ["logits", "max-logit"]  # to the energy
+    return table.drop(columns=alike, errors="ignore").rename_axis(index=None, columns=None)
 
 
 # --- a detector at work -------------------------------------------------------------------------------
