@@ -3,6 +3,8 @@
 import torch
 from torchvision.transforms.v2 import functional as transforms
 
+KINDS = ("mixture of two", "blurred", "noisy", "rotated", "inverted", "shuffled patches", "noise only")
+
 
 def shuffled_patches(pixels, generator):
     """Images (N, H, W, 3) cut into 4 x 4 patches, each image's in a random order of its own."""

@@ -27,11 +27,10 @@ from sklearn.datasets import load_digits
 from torch.nn import functional as F
 from torchvision.transforms.v2.functional import resize
 
-from experiments.distortions import distorted
-from experiments.parts import KINDS
+from experiments.distortions import KINDS, distorted
 from experiments.recipe import record
 from thesis_utils import Detector, data, metrics, scorers
-from thesis_utils.detector import NEIGHBOURS, PARTS
+from thesis_utils.detector import NEIGHBOURS, PARTS, shares
 from thesis_utils.training import accuracy
 
 SIZE, BATCH, FIT, COUNT, ALPHA = 224, 50, 400, 300, 0.05
@@ -151,7 +150,9 @@ def confidences(name):
     scores = {"Detector": statistic, **dict(zip(PARTS, log_p.T))}
     scores |= {method: score(logits) for method, score in LOGITS.items()}
     scores["kNN"] = (F.normalize(features) @ bank.T).topk(NEIGHBOURS, 1).values[:, -1]
-    called = detector.conformal(statistic) <= ALPHA  # as `detector.outliers` does, without another forward pass
+    called = shares(detector.calibration, statistic) <= detector.threshold(
+        ALPHA
+    )  # as `detector.outliers` does, without another forward pass
     return {method: score.numpy() for method, score in scores.items()}, called.numpy()
 
 

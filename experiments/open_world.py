@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from experiments.distortions import distorted
-from thesis_utils import Detector, data, metrics, runs, scorers
+from thesis_utils import Detector, baselines, data, metrics, runs, scorers
+from thesis_utils.detector import PARTS
 from thesis_utils.evaluation import BATCH
 from thesis_utils.files import replace
 from thesis_utils.mahalanobis import TiedGaussian
@@ -65,6 +66,17 @@ def read(one, pixels, what):
     return {name: torch.cat(values) for name, values in found.items()}
 
 
+class Head(torch.nn.Module):
+    """A network's logits from the last layer's maps."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, maps):
+        return self.model.fc(self.model.adjust(maps.mean((2, 3))))
+
+
 class Methods:
     """All methods, fitted to one network's training images; `confidences(read(...))` gives {method: (N,)}."""
 
@@ -72,27 +84,23 @@ class Methods:
         self.one, model = one, one.model
         seen = read(one, images.pixels, "training images")
 
-        def head(maps):
-            return model.fc(model.adjust(maps.mean((2, 3))))
-
         self.knn = others.KNN(None, k=50).fit_features(seen["pooled"], images.labels)
         width = seen["pooled"].shape[1]
         self.vim = others.ViM(None, width // 2, model.fc.weight.detach(), model.fc.bias.detach())
         self.vim.fit_features(seen["pooled"], images.labels)
         self.she = others.SHE(None, model.fc).fit_features(seen["pooled"], images.labels)
-        self.react = others.ReAct(None, head).fit_feature_maps(seen["pooled"], images.labels)
-        self.react.head = model.fc  # the authors clip the pooled features
-        self.ash = others.ASH(None, head)
+        self.react = others.ReAct(None, model.fc).fit_feature_maps(seen["pooled"], images.labels)
+        self.ash = others.ASH(None, Head(model))
         self.xood = TiedGaussian().fit(seen["extremes"], torch.zeros(len(images)))
         known = read(one, reference.pixels, "XOOD-L")["extremes"].numpy()
         twisted = [read(one, pixels, "XOOD-L")["extremes"].numpy() for pixels in distorted(reference.pixels).values()]
-        self.low, self.high = known.mean(0), known.std(0) + 1e-9
+        self.mean, self.deviation = known.mean(0), known.std(0) + 1e-9
         rows = np.concatenate([known, *twisted])
         is_known = np.arange(len(rows)) < len(known)
         self.logistic = LogisticRegression(max_iter=5000, class_weight="balanced").fit(self.scaled(rows), is_known)
 
     def scaled(self, rows):
-        return (rows - self.low) / self.high
+        return (rows - self.mean) / self.deviation
 
     @torch.inference_mode()
     def confidences(self, seen):
@@ -100,10 +108,7 @@ class Methods:
         parts = self.one.log_p(self.one.confidences(seen["readings"]))
         return {
             "ours": parts.sum(1),
-            **{
-                f"ours, {name} alone": part
-                for name, part in zip(("early", "features", "neighbours", "logits"), parts.T)
-            },
+            **{f"ours, {name} alone": part for name, part in zip(PARTS, parts.T)},
             "MSP": scorers.msp(logits),
             "MiSP": -scorers.misp(logits),
             "energy": scorers.energy(logits),
@@ -124,14 +129,13 @@ class Gram:
     """
 
     def __init__(self, one, images):
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:5000]
+        images = baselines.shuffled(images).subset(slice(5000))
         model, self.transform = copy.deepcopy(one.model).double(), lambda pixels: one.transform(pixels).double()
         model.blocks[-1].precise = False  # nor to float32
         stages = [model.stem, *model.blocks]
-        head = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), Adjusted(model))
         torch.manual_seed(0)
-        self.gram = others.Gram(head, stages, len(images.classes)).to("cpu")
-        batches = zip(images.pixels[order].split(BATCH), images.labels[order].split(BATCH))
+        self.gram = others.Gram(Head(model), stages, len(images.classes)).to("cpu")
+        batches = zip(images.pixels.split(BATCH), images.labels.split(BATCH))
         self.gram.fit([(self.transform(pixels), labels) for pixels, labels in batches])
 
     def confidence(self, pixels):
@@ -139,30 +143,22 @@ class Gram:
         return -torch.cat([self.gram.predict(self.transform(batch)) for batch in batches])
 
 
-class Adjusted(torch.nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, x):
-        return self.model.fc(self.model.adjust(x))
-
-
-def rows_of(run, method, known, calibration, oods):
-    """One row a set: metrics against `known`, and the share called outliers by the calibration's alpha-quantile."""
-    calibration = np.sort(np.asarray(calibration, dtype=np.float64))
-    for name, unknown in {run.config.dataset: known, **oods}.items():
-        inside, outside = (np.asarray(x, dtype=np.float64) for x in (known, unknown))
-        p_values = (1 + np.searchsorted(calibration, outside, side="right")) / (len(calibration) + 1)
-        row = {
-            "run": run.config.name, "method": method, "looks_at": LOOKS_AT.get(method, "in-distribution images"),
-            "ood": name, "n_id": len(inside), "n_ood": len(outside), "called": (p_values <= ALPHA).mean(),
-        }  # fmt: skip
-        if name != run.config.dataset:
-            found = metrics.summary(inside, outside)
-            row |= {key: found[key] for key in ("auroc", "auroc_low", "auroc_high", "fpr95")}
-            row["fpr95_ood_positive"] = metrics.fpr_at_tpr(-outside, -inside)
-        yield row
+def row_of(run, method, ood, known, unknown, calibration=None):
+    """Metrics of a set against `known`, and the share called outliers by the calibration's alpha-quantile."""
+    known, unknown = (np.asarray(x, dtype=np.float64) for x in (known, unknown))
+    row = {
+        "run": run.config.name, "method": method, "looks_at": LOOKS_AT.get(method, "in-distribution images"),
+        "ood": ood, "n_id": len(known), "n_ood": len(unknown), "called": None,
+    }  # fmt: skip
+    if calibration is not None:
+        calibration = np.sort(np.asarray(calibration, dtype=np.float64))
+        p_values = (1 + np.searchsorted(calibration, unknown, side="right")) / (len(calibration) + 1)
+        row["called"] = (p_values <= ALPHA).mean()
+    if ood != run.config.dataset:
+        found = metrics.summary(known, unknown)
+        row |= {key: found[key] for key in ("auroc", "auroc_low", "auroc_high", "fpr95")}
+        row["fpr95_ood_positive"] = metrics.fpr_at_tpr(-unknown, -known)
+    return row
 
 
 def compare(run):
@@ -170,16 +166,11 @@ def compare(run):
     one, rows = run.detector, []
     images, held_out = data.hold_out(run.training_images())
     names = (run.config.dataset, *(n for n in runs.OUT_DISTRIBUTIONS[run.config.dataset] if data.present(n)))
-    pixels = {name: data.load(name).pixels for name in names}
-    shuffled = {
-        name: x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))] for name, x in pixels.items()
-    }
-    methods, halves = Methods(one, images, held_out.subset(slice(0, None, 2))), held_out.pixels
-    found = {name: methods.confidences(read(one, x, name)) for name, x in pixels.items()}
-    found["calibration"] = methods.confidences(read(one, halves, "calibration"))
-    gram = Gram(one, images)
-    for name, x in {**shuffled, "calibration": halves}.items():
-        found[name]["Gram"] = gram.confidence(x)
+    sets = {name: baselines.shuffled(data.load(name)) for name in names} | {"calibration": held_out}
+    methods, gram = Methods(one, images, held_out.subset(slice(0, None, 2))), Gram(one, images)
+    found = {name: methods.confidences(read(one, x.pixels, name)) for name, x in sets.items()}
+    for name, x in sets.items():
+        found[name]["Gram"] = gram.confidence(x.pixels)
     scores = {name: run.scores(name) for name in (*names, "calibration")}
     for name, table in scores.items():
         found[name]["Mahalanobis, last layer"] = table[f"{run.scorer.model.layers[-1]}/mahalanobis"]
@@ -188,14 +179,13 @@ def compare(run):
         calibration = found["calibration"][method]
         if method.startswith("ours") or method == "XOOD-L":  # the other half has served to fit
             calibration = calibration[1::2]
-        oods = {name: found[name][method] for name in names[1:]}
-        rows += rows_of(run, method, found[names[0]][method], calibration, oods)
+        for name in names:
+            rows.append(row_of(run, method, name, found[names[0]][method], found[name][method], calibration))
     layers = [column for column in scores[names[0]] if column.endswith("/min_of_misp")]
     for name in names[1:]:
         pairs = [(sign * scores[names[0]][c], sign * scores[name][c]) for c in layers for sign in (1, -1)]
         known, unknown = max(pairs, key=lambda pair: metrics.auroc(*pair))
-        rows += [row for row in rows_of(run, ORACLE, known, [0.0], {name: unknown}) if row["ood"] == name]
-        rows[-1]["called"] = None
+        rows.append(row_of(run, ORACLE, name, known, unknown))
     return rows
 
 

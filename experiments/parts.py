@@ -10,7 +10,7 @@ images. No test image and no other data set is looked at. Each variant differs f
 import torch
 from torch.nn import functional as F
 
-from experiments.distortions import distorted
+from experiments.distortions import KINDS, distorted
 from experiments.recipe import record
 from thesis_utils import Detector, data, detector, metrics, runs, scorers
 
@@ -67,8 +67,7 @@ def uncentred(self, x):
 
 
 def ranks_only(self, confidences):
-    ranks = (self.reference[:, None] <= confidences).sum(0)
-    return ((1 + ranks) / (len(self.reference) + 1)).double().log()
+    return detector.shares(self.reference, confidences).log()
 
 
 def with_final(score):
@@ -100,7 +99,6 @@ VARIANTS = {  # what differs: methods of `Detector`, or constants of its module
         "log_p": lambda self, c: Detector.log_p(self, c).amin(1, keepdim=True),
     },
 }  # fmt: skip
-KINDS = ("mixture of two", "blurred", "noisy", "rotated", "inverted", "shuffled patches", "noise only")
 
 
 class Halved(Detector):

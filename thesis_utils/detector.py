@@ -69,6 +69,16 @@ def refuse_training(model):
         raise InputError("the network is in training mode: BatchNorm would change it; call model.eval() first")
 
 
+def refuse_level(name, level):
+    if not 0 < level < 1:
+        raise InputError(f"{name} must lie between 0 and 1, not {level}")
+
+
+def shares(known, x):
+    """(1 + #{known <= x}) / (n + 1) of x (N, ...) among n known (n, ...), column by column: p-values, (N, ...)."""
+    return (1 + (known[:, None] <= x).sum(0)).double() / (len(known) + 1)
+
+
 class Sample:
     """A random sample of at most `size` rows of a stream: those whose random keys are the largest."""
 
@@ -97,7 +107,7 @@ class Detector:
         self.model = model if hasattr(model, "forward_layers") else Hooked(model, layers)
         self.transform = transform or (lambda images: images)
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        self.shape = self.probe = None
+        self.shape = self.probe = self.calibration = None
 
     # --- from images to readings ------------------------------------------------------------------------
 
@@ -155,14 +165,10 @@ class Detector:
 
     def readings(self, features):
         """All readings (N, R), confidences in float64, from `features`; their names are `names`."""
+        distances = [one.score(features[f"mean/{name}"])[:, None] for name, one in self.gaussians.items()]
         cosines = self.directions(features[f"mean/{self.model.layers[-1]}"]) @ self.bank.T
-        columns = [features["early"].double()]
-        columns += [self.gaussians[name].score(features[f"mean/{name}"])[:, None] for name in self.gaussians]
-        columns += [
-            cosines.topk(min(NEIGHBOURS, len(self.bank)), 1).values[:, -1:].double(),
-            features["logits"].double(),
-        ]
-        return torch.cat(columns, 1)
+        nearest = cosines.topk(min(NEIGHBOURS, len(self.bank)), 1).values[:, -1:]
+        return torch.cat([x.double() for x in (features["early"], *distances, nearest, features["logits"])], 1)
 
     @property
     def names(self):
@@ -188,7 +194,7 @@ class Detector:
         return torch.cat([early.sum(1, keepdim=True), features.amin(1, keepdim=True), neighbours, logits], 1)
 
     def log_p(self, confidences):
-        """Logs of the parts' p-values (N, 4): ranks (1 + #{reference <= s}) / (n + 1) among the reference images.
+        """Logs of the parts' p-values (N, 4): their `shares` among the reference images.
 
         Below the reference's lowest tenth they go on as an exponential tail with that tenth's mean: by ranks alone all
         images beyond the last reference image would be equally odd.
@@ -196,13 +202,8 @@ class Detector:
         count = int(TAIL * len(self.reference))
         edge = self.reference[count]
         scale = (edge - self.reference[:count]).mean(0).clamp_min(1e-9)
-        ranks = (self.reference[:, None] <= confidences).sum(0)
         beyond = np.log((count + 1) / (len(self.reference) + 1)) - (edge - confidences) / scale
-        return torch.where(confidences < edge, beyond, ((1 + ranks) / (len(self.reference) + 1)).double().log())
-
-    def conformal(self, statistic):
-        """(1 + #{calibration <= s}) / (n + 1) of statistics (N,): the p-values, (N,)."""
-        return (1 + (self.calibration[:, None] <= statistic).sum(0)).double() / (len(self.calibration) + 1)
+        return torch.where(confidences < edge, beyond, shares(self.reference, confidences).log())
 
     # --- what a user calls ------------------------------------------------------------------------------
 
@@ -211,22 +212,24 @@ class Detector:
 
         One half of the calibration images (every second one) gives the parts' p-values, the other the combination's.
         The guarantee holds for calibration images that the network was NOT trained on, drawn like those to come:
-        images that it was trained on look more in-distribution than any new one, and false alarms would exceed alpha.
-        Without `calibration` a fifth of `images`, at most 2,000, is set aside for it: sound only where the network was
-        trained on none of them. Streams: memory holds a few numbers a layer, 5,000 images' last features, and those of
-        the images set aside. Raises InputError for fewer than 20 calibration images.
+        images that it knows by heart say little about new ones. Without `calibration` a fifth of `images`, at most
+        2,000, is set aside: sound only where the network was trained on none of them. Streams: memory holds 5,000
+        images' last features and those set aside. Fewer than 20 images to calibrate are an InputError.
         """
         self.shape, self.probe, gaussians, sample, aside, count = None, None, {}, Sample(BANK), [], 0
         for features in self.stream(images, "fitting"):
             place = torch.arange(count, count + len(features["logits"]), device=self.device)
             count += len(place)
-            out = (place % EVERY == 0) & (place < EVERY * SET_ASIDE) & (calibration is None)
-            aside.append({name: x[out] for name, x in features.items()})
-            for name, x in features.items() if not out.all() else ():
-                if name.startswith("mean/"):
-                    one = gaussians.setdefault(name.removeprefix("mean/"), TiedGaussian())
-                    one.partial_fit(x[~out], torch.zeros(int((~out).sum()), device=self.device))
-            sample.add(features[f"mean/{self.model.layers[-1]}"][~out])
+            if calibration is None:
+                out = (place % EVERY == 0) & (place < EVERY * SET_ASIDE)
+                aside.append({name: x[out] for name, x in features.items()})
+                features = {name: x[~out] for name, x in features.items()}
+            if not len(features["logits"]):
+                continue
+            of_one_class = torch.zeros(len(features["logits"]), device=self.device)
+            for key in (key for key in features if key.startswith("mean/")):
+                gaussians.setdefault(key[5:], TiedGaussian()).partial_fit(features[key], of_one_class)
+            sample.add(features[f"mean/{self.model.layers[-1]}"])
         if not gaussians:
             raise InputError("0 calibration image(s) are too few beside 1 to fit; give more images")
         self.gaussians = {name: gaussian.finish() for name, gaussian in gaussians.items()}
@@ -264,7 +267,7 @@ class Detector:
 
     def p_values(self, images):
         """Conformal p-values (N,): of new in-distribution images at most a share alpha has p <= alpha."""
-        return self.conformal(self.parts(images)[1].sum(1)).cpu().numpy()
+        return shares(self.calibration, self.parts(images)[1].sum(1)).cpu().numpy()
 
     def outliers(self, images, alpha=None, fdr=None):
         """Which images are called out-of-distribution, bool (N,): by `alpha` (0.05 if neither is given) or by `fdr`.
@@ -275,38 +278,45 @@ class Detector:
         """
         if alpha is not None and fdr is not None:
             raise InputError("give alpha or fdr, not both")
-        level = fdr if fdr is not None else 0.05 if alpha is None else alpha
-        if not 0 < level < 1:
-            raise InputError(f"{'alpha' if fdr is None else 'fdr'} must lie between 0 and 1, not {level}")
-        if fdr is not None:
-            return false_discovery_control(self.p_values(images)) <= fdr
-        p_values, count = self.p_values(images), len(self.calibration)
-        if level * (count + 1) < 1 - 1e-9:
-            needed = 2 * int(np.ceil(1 / level - 1 - 1e-9))
-            raise InputError(
-                f"an alpha of {level} needs {needed} calibration images, half of them for the combination, which here "
-                f"has {count}; the smallest alpha that they allow is {1 / (count + 1):.3g}"
-            )
-        return p_values <= level + 1e-12
+        if fdr is None:
+            threshold = self.threshold(0.05 if alpha is None else alpha)
+            return self.p_values(images) <= threshold
+        refuse_level("fdr", fdr)
+        return false_discovery_control(self.p_values(images)) <= fdr
 
-    def explain(self, images):
+    def threshold(self, alpha):
+        """The p-value up to which an image is called an outlier: alpha, but for rounding; refuses one out of reach."""
+        refuse_level("alpha", alpha)
+        self.fitted()
+        least = 1 / (len(self.calibration) + 1)
+        if alpha < least * (1 - 1e-9):
+            raise InputError(
+                f"an alpha of {alpha} needs {2 * int(np.ceil(1 / alpha - 1 - 1e-9))} calibration images, half of them "
+                f"for the combination, which here has {len(self.calibration)}; they allow {least:.3g} and above"
+            )
+        return alpha + 1e-12
+
+    def explain(self, images, alpha=None):
         """A DataFrame, one row an image: each part's p-value, the p-value, and the reading that gave it away.
 
         `given_away_by` is, in the part with the smallest p-value, the reading farthest on the outliers' side. Parts'
-        p-values below 1 / (n + 1) are extrapolated; only `p_value` is guaranteed.
+        p-values below 1 / (n + 1) are extrapolated; only `p_value` is guaranteed. With `alpha` there is a column
+        `outlier`, what `outliers` says.
         """
+        threshold = None if alpha is None else self.threshold(alpha)
         z, log_p = self.parts(images)
         part = torch.arange(len(PARTS), device=self.device).repeat_interleave(torch.tensor(self.sizes).to(self.device))
         names = np.array(self.names)[z.masked_fill(part != log_p.argmin(1)[:, None], torch.inf).argmin(1).cpu()]
         table = pd.DataFrame(log_p.exp().cpu().numpy(), columns=PARTS)
-        return table.assign(p_value=self.conformal(log_p.sum(1)).cpu().numpy(), given_away_by=names)
+        table = table.assign(p_value=shares(self.calibration, log_p.sum(1)).cpu().numpy(), given_away_by=names)
+        return table if alpha is None else table.assign(outlier=table.p_value <= threshold)
 
     # --- files ------------------------------------------------------------------------------------------
 
     def probed(self):
         """The early readings and the energy of one fixed image of noise: what tells another transform apart."""
-        noise = torch.rand(1, *self.shape, generator=torch.Generator().manual_seed(0))
-        noise = noise * 255 if self.kind == "uint8" else noise
+        scale = 255 if self.kind == "uint8" else 1
+        noise = scale * torch.rand(1, *self.shape, generator=torch.Generator().manual_seed(0))
         features = self.features(noise.to(self.device, getattr(torch, self.kind)))
         return torch.cat([features["early"], features["logits"]], 1).double()[0]
 
@@ -340,14 +350,13 @@ class Detector:
                 about = json.loads(str(archive["about"]))
             if about["format"] == FORMAT and about["digest"] != digest(arrays, {**about, "digest": None}):
                 raise ValueError("it was changed")
-            found = about["format"], about["network"], about["layers"]
         except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise InputError(f"{path} is not a detector's file ({error}); write one with detector.save") from None
-        if found[0] != FORMAT:
-            raise InputError(f"{path} has format {found[0]}, this version reads {FORMAT}; fit and save it anew")
-        if found[1] != fingerprint(model):
+        if about["format"] != FORMAT:
+            raise InputError(f"{path} has format {about['format']}, this version reads {FORMAT}; fit and save it anew")
+        if about["network"] != fingerprint(model):
             raise InputError(f"{path} belongs to another network: its weights differ; load those, or fit a detector")
-        one = cls(model, transform, found[2])
+        one = cls(model, transform, about["layers"])
         one.shape, one.kind = tuple(about["shape"]), about["kind"]
         arrays = {name: torch.from_numpy(value) for name, value in arrays.items()}
         for name in KEPT:
@@ -360,7 +369,7 @@ class Detector:
             alike = torch.allclose(one.probed(), one.probe, rtol=1e-2, atol=1e-2)
         except (RuntimeError, InputError):  # the network does not take what the transform gives
             alike = False
-        if not alike or [*one.model.layers] != found[2]:
+        if not alike or [*one.model.layers] != about["layers"]:
             raise InputError(f"{path} was fitted with another transform or other layers; give the same to load")
         return one
 
@@ -376,15 +385,16 @@ class Detector:
             def forward(self, images):
                 logits, layers = self.model.forward_layers(self.detector.transform(images))
                 readings = self.detector.readings(self.detector.read(logits, layers))
-                return logits, self.detector.conformal(self.detector.log_p(self.detector.confidences(readings)).sum(1))
+                log_p = self.detector.log_p(self.detector.confidences(readings))
+                return logits, shares(self.detector.calibration, log_p.sum(1))
 
         try:
             import onnxscript  # noqa: F401, torch's exporter needs it
         except ImportError:
             raise InputError("to export takes two more packages: pip install onnx onnxscript") from None
-        example = torch.zeros(2, *self.shape, dtype=getattr(torch, self.kind), device=self.device)
+        example = (torch.zeros(2, *self.shape, dtype=getattr(torch, self.kind), device=self.device),)
         program = torch.onnx.export(
-            Whole(self).eval(), (example,), input_names=["images"], output_names=["logits", "p_values"],
+            Whole(self).eval(), example, input_names=["images"], output_names=["logits", "p_values"],
             dynamic_shapes=({0: torch.export.Dim("count")},), dynamo=True, verbose=False,
         )  # fmt: skip
         replace(Path(path), lambda unfinished: program.save(unfinished, external_data=False))

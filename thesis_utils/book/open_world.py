@@ -8,7 +8,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 from IPython.display import HTML
 from PIL import Image
 
@@ -19,7 +18,6 @@ from thesis_utils.book.formatting import MISSING, NONE, interval, label, model_l
 from thesis_utils.detector import PARTS
 from thesis_utils.errors import InputError
 from thesis_utils.runs import store
-from thesis_utils.runs.shell import judged
 
 HIGHER = {"auroc": True, "fpr95": False, "fpr95_ood_positive": False, "called": True}  # which are better
 FALSE_ALARMS, WORST, LOOKS_AT, ORACLE = "false alarms", "worst", "looks at", "the tested set"
@@ -162,19 +160,15 @@ def is_folder(ood):
 def look(run, ood, alpha=0.05):
     """What the run's detector says of each image of a folder or a data set's test split: a row an image.
 
-    `judged`'s columns, `set`, and of a folder the `path`. For a data set the run's own in-distribution test images
-    come as well, where they are there without a download.
+    The columns of `Detector.explain`, `set`, and of a folder the `path`. For a data set the run's own in-distribution
+    test images come as well, where they are there without a download.
     """
-    detector, found = run.detector, []
     if is_folder(ood):
-        images = data.readable(ood)
-        seen = judged(detector, torch.stack([*images.values()]), alpha)
-        return seen.assign(set=ood, path=[*map(str, images)])
+        return run.detect(ood, alpha).assign(set=ood)
     names = [run.config.dataset] * data.present(run.config.dataset) + [ood] * (ood != run.config.dataset)
     if not names:
         raise InputError(f"the images of {ood} are not there; name another set or a folder of images")
-    for name in names:
-        found.append(judged(detector, data.load(name, "test").pixels, alpha).assign(set=name))
+    found = [run.detector.explain(data.load(name, "test").pixels, alpha).assign(set=name) for name in names]
     return pd.concat(found, ignore_index=True)
 
 

@@ -21,18 +21,11 @@ GRID = (("relu", 0.0), ("log_softmax", 0.0), ("log_softmax", 0.01))  # the netwo
 ACCURACY_GRID = (("relu", 0.0), ("softmax", 0.0), *(("log_softmax", f) for f in (0.0, 1e-3, 5e-3, 1e-2, 5e-2, 1e-1)))
 NARROWEST = 8  # below, oneDNN's backward pass hangs or crashes on a CPU that has AVX2 only
 
+SGD = dict(optimizer="sgd", learning_rate=0.2, weight_decay=5e-4, batch_size=128)
 PROFILES = {
     "demo": dict(dataset="digits_0_4", width=8, epochs=8, batch_size=32, flip=False, precision="float32"),
     "compact": dict(width=16, epochs=10, batch_size=64, sizes="16-24-32"),
-    "half": dict(
-        width=32,
-        epochs=40,
-        optimizer="sgd",
-        learning_rate=0.2,
-        weight_decay=5e-4,
-        batch_size=128,
-        sizes="16-24-32",
-    ),
+    "half": dict(width=32, epochs=40, sizes="16-24-32", **SGD),
     "thesis": dict(width=64, epochs=60),
 }
 RECIPES = {"softmax": dict(optimizer="adamw", learning_rate=1e-2, weight_decay=0.05)}  # where others fail
@@ -45,11 +38,8 @@ OUTLIERS = {"digits_0_4": "photo_patches"}  # to fine-tune on; all others: tinyi
 NEAR_AND_FAR = {  # all others: CIFAR-100, SVHN
     "digits_0_4": ("digits_5_9", "noise"), "cifar100": ("cifar10", "svhn"), "svhn": ("cifar100", "cifar10"),
 }  # fmt: skip
-COMPARED = {
-    "demo": (60, 100),
-    "compact": (500, 1000),
-    "half": (500, 1000),
-}  # images to tune and test baselines on; else `baselines.ALL`
+# images to tune and to test baselines on; all others: `baselines.ALL`
+COMPARED = {"demo": (60, 100), "compact": (500, 1000), "half": (500, 1000)}
 
 
 def field(default, rule, wanted):

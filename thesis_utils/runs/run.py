@@ -70,8 +70,8 @@ class Run:
     # --- per-image scores -------------------------------------------------------------------------------
 
     @cached_property
-    def scorer(self):
-        """The trained network with its Gaussians, ready to score images; fits the Gaussians if need be."""
+    def network(self):
+        """The trained network and its `data.Normalisation`."""
         if not self.has_weights:
             raise InputError(
                 f"the run {self.config.name} is recorded without its weights and has scores of "
@@ -83,7 +83,12 @@ class Run:
         model = build(len(state["model"]["fc.bias"]), self.config.width, self.config.activation)
         model.load_state_dict(state["model"])
         model = model.to(device, memory_format=torch.channels_last)
-        scorer = evaluation.Scorer(model, data.Normalisation(**state["normalisation"]))
+        return model.eval(), data.Normalisation(**state["normalisation"])
+
+    @cached_property
+    def scorer(self):
+        """The trained network with its Gaussians, ready to score images; fits the Gaussians if need be."""
+        scorer = evaluation.Scorer(*self.network)
         path = self.folder / "scorer.pt"
         if path.exists():
             return scorer.restore(torch.load(path, map_location="cpu", weights_only=True))
@@ -97,12 +102,16 @@ class Run:
         """The network's `Detector`: fitted on its training images, calibrated on those held out; kept in the folder."""
         path = self.folder / "fitted.detector"
         if path.exists():
-            return Detector.load(path, self.scorer.model, self.scorer.normalise)
-        images, calibration = data.hold_out(self.training_images())
-        detector = Detector(self.scorer.model, self.scorer.normalise).fit(images, calibration)
+            return Detector.load(path, *self.network)
+        detector = Detector(*self.network).fit(*data.hold_out(self.training_images()))
         if not self.recorded:
             detector.save(path)
         return detector
+
+    def detect(self, folder, alpha=0.05):
+        """`Detector.explain` of a folder's images, with a column `path`; unreadable ones are left out."""
+        images = data.readable(folder)
+        return self.detector.explain(torch.stack([*images.values()]), alpha).assign(path=[*map(str, images)])
 
     def training_images(self):
         """The images that the network was trained on, calibration images among them; others are refused."""

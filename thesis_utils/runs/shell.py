@@ -12,9 +12,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-import torch
-
-from thesis_utils import data, runs
+from thesis_utils import runs
 from thesis_utils.detector import PARTS
 from thesis_utils.errors import Diverged, InputError
 from thesis_utils.files import replace
@@ -81,13 +79,6 @@ def score(run, names):
     print(f"accuracy {run.accuracy():.4f}{kept}")
 
 
-def judged(detector, images, alpha):
-    """`Detector.explain` of images, and whether each is an `outlier` at `alpha`: one forward pass for both."""
-    detector.outliers(images[:1], alpha)  # refuses an alpha that cannot be had, before all images are read
-    table = detector.explain(images)
-    return table.assign(outlier=table.p_value <= alpha + 1e-12)
-
-
 def detect(run, folder, alpha, output):
     """Writes a CSV, one row an image of a folder, and prints how many are called out-of-distribution."""
     if not Path(folder).is_dir():
@@ -96,9 +87,7 @@ def detect(run, folder, alpha, output):
         raise InputError(f"{output} cannot be written; give --output a file name in a folder that exists")
     if not run.has_weights:
         raise InputError(f"{run.config.name} is recorded without its weights; train it: {runs.command(run.config)}")
-    images = data.readable(folder)
-    table = judged(run.detector, torch.stack([*images.values()]), alpha).assign(path=[*map(str, images)])
-    table = table[["path", "p_value", "outlier", "given_away_by", *PARTS]]
+    table = run.detect(folder, alpha)[["path", "p_value", "outlier", "given_away_by", *PARTS]]
     as_text = dict(index=False, float_format="%.6g", errors="surrogateescape")
     try:
         replace(output, lambda unfinished: table.to_csv(unfinished, **as_text))

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from thesis_utils import runs
 from thesis_utils.errors import Diverged, InputError
 from thesis_utils.runs import store
-from thesis_utils.runs.config import GRID
+from thesis_utils.runs.config import ACCURACY_GRID, GRID
 from thesis_utils.runs.finding import partly_trained
 
 ALONE = threading.Lock()  # a Dask worker may have several threads, but torch's seed is the process'
@@ -32,11 +32,12 @@ def grid(profile=None):
     if base.profile == "demo":
         cells = [(base.dataset, *cell, 0) for cell in (*GRID, ("softmax", 0.0))]
     else:
-        first, second = (("log_softmax", 0.0), ("relu", 0.0), ("log_softmax", 0.01)), (0.1, 5e-3, 5e-2, 1e-3)
+        first = (("log_softmax", 0.0), *(cell for cell in GRID if cell != ("log_softmax", 0.0)))
+        others = sorted(cell[1] for cell in ACCURACY_GRID if cell[0] == "log_softmax" and cell not in GRID)
         cells = [
             *((dataset, *cell, 0) for dataset in ("cifar10", "cifar100") for cell in first),
             *(("cifar10", *cell, 1) for cell in first),
-            *(("cifar10", "log_softmax", factor, 0) for factor in second),
+            *(("cifar10", "log_softmax", factor, 0) for factor in reversed(others)),
             ("cifar10", "softmax", 0.0, 0),
             *(("cifar10", *cell, 2) for cell in first),
         ]
