@@ -71,7 +71,7 @@ def test_a_column_is_what_its_name_says(tiny):
 
 def test_the_scores_of_the_recorded_network_have_not_moved():
     """Every column of 32 images, to what float32 allows on another processor. After a new recording of the network:
-    python -c "import tests.test_evaluation as t; t.shipped_scores().to_parquet(t.GOLDEN)"
+    PYTHONPATH=tests python -c "import test_evaluation as t; t.shipped_scores().to_parquet(t.GOLDEN)"
     """
     found, golden = shipped_scores(), pd.read_parquet(GOLDEN)
     assert list(found) == list(golden) and len(golden) == 32

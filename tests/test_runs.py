@@ -354,7 +354,7 @@ def test_every_recorded_run_is_whole_and_small():
             )
             assert again[again.reading.eq("fixed_direction")].auroc.item() == pytest.approx(row.auroc, abs=1e-4)
     sizes = [path.stat().st_size for path in store.RECORDED.rglob("*") if path.is_file()]
-    assert sum(sizes) < 110e6  # 95e6 once one recipe of compact is left
+    assert sum(sizes) < 95e6
 
 
 def test_a_run_without_weights_says_so():
