@@ -104,12 +104,13 @@ def resumed(path, device, precision, images):
 
 
 @float32()
-def train(config, folder, device=None, trained=None):
+def train(config, folder, device=None, trained=None, after_epoch=None):
     """Trains the network of `config` (a `runs.Config`), or goes on from `folder/training.pt`.
 
     To fine-tune, `trained` is the network's state to start from. Returns (model, normalisation, history, wall
     seconds). The history has one row an epoch: the means over its steps of cross-entropy (nats), entropy loss (nats,
-    before lambda) and accuracy, and the calibration accuracy.
+    before lambda) and accuracy, and the calibration accuracy. `after_epoch` is called with the epoch, the model (in
+    evaluation mode), the normalisation and the calibration accuracy, once the epoch's checkpoint is written.
     Raises Diverged at a loss or gradient that is not finite, naming the step; the last good checkpoint stays.
     """
     device = torch.device(device) if device else best_device()
@@ -198,4 +199,6 @@ def train(config, folder, device=None, trained=None):
         state = {name: part.state_dict() for name, part in parts.items()} | origin
         state |= {"history": history, "seconds": seconds}
         replace(path, lambda partial, state=state: torch.save(state, partial))
+        if after_epoch:
+            after_epoch(epoch, model, normalise, row["calibration_accuracy"])
     return model, normalise, pd.DataFrame(history), seconds

@@ -1,0 +1,165 @@
+"""Why does MiSP tell more than MSP? results/misp_logits.csv, misp_maps.csv and misp_epochs.csv.
+
+    THESIS_DATA=... python -m experiments.misp            # ten minutes on two CPU cores for each of two networks
+    THESIS_DATA=... python -m experiments.misp epochs     # besides two trainings of the profile compact
+
+Networks: ReLU and log-softmax at lambda 0, CIFAR-10, profile compact, one seed; 2,000 images of each set, at random.
+
+misp_logits.csv     AUROC of scores of the logits as they are, and divided by their norm (LogitNorm, Wei et al. 2022,
+                    here at scoring time) times the calibration images' mean norm: what is left without the norm
+misp_maps.csv       of each layer's min of MiSP: where and in which channel of which pixel the minimum is, and whether
+                    the pixels' logsumexp alone ranks images as it does
+misp_epochs.csv     AUROC of the final layer's scores after each epoch of a training
+"""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import rankdata
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from experiments.open_world import add
+from thesis_utils import baselines, data, metrics, runs, scorers
+from thesis_utils.evaluation import BATCH
+from thesis_utils.files import replace
+from thesis_utils.models import channel_log_softmax
+from thesis_utils.runs import store
+from thesis_utils.training import train
+
+NETWORKS = ("log_softmax", "relu")
+COUNT = 2000  # images of each set
+SCORES = {  # all as confidences
+    "MSP": scorers.msp,
+    "MiSP": lambda logits: -scorers.misp(logits),
+    "ASP": lambda logits: -scorers.asp(logits),
+    "max logit": scorers.max_logit,
+    "energy": scorers.energy,
+    "norm": lambda logits: logits.norm(dim=1),
+    "range": lambda logits: logits.amax(1) - logits.amin(1),
+}
+
+
+def sets(dataset):
+    """{name: uint8 images}: the in-distribution's test images first, then those of the out-distributions."""
+    names = (dataset, *(name for name in runs.OUT_DISTRIBUTIONS[dataset] if data.present(name)))
+    return {name: baselines.shuffled(data.load(name)).subset(slice(COUNT)).pixels for name in names}
+
+
+@torch.inference_mode()
+def logits_of(model, normalise, pixels):
+    return torch.cat([model(normalise(batch)) for batch in pixels.split(BATCH)])
+
+
+def areas(logits, scores=SCORES):
+    """One (out-distribution, score, AUROC) after another, from {set: logits}, the in-distribution first."""
+    known, *others = logits
+    for name in others:
+        for score, function in scores.items():
+            pair = (function(logits[one]).double().numpy() for one in (known, name))
+            yield name, score, metrics.auroc(*pair)
+
+
+def logit_scores(run):
+    """Rows of results/misp_logits.csv."""
+    model, normalise = run.network
+    found = {name: logits_of(model, normalise, pixels) for name, pixels in sets(run.config.dataset).items()}
+    length = logits_of(model, normalise, run.images("calibration").pixels).norm(dim=1).mean()
+    forms = {"as they are": found, "of one norm": {name: length * F.normalize(z) for name, z in found.items()}}
+    for form, logits in forms.items():
+        for ood, score, auroc in areas(logits):
+            yield {"run": run.config.name, "logits": form, "ood": ood, "score": score, "auroc": auroc}
+
+
+def contrast(pixels, size):
+    """Standard deviation of the grey levels around each of size x size places of images (N, 32, 32, 3): (N, size^2).
+
+    Over 5 x 5 pixels, mirrored at the border, then averaged over the pixels that a place of the map stands for.
+    """
+    grey = F.pad(pixels.float().mean(3)[:, None], [2] * 4, mode="reflect")
+    variance = F.avg_pool2d(grey**2, 5, 1) - F.avg_pool2d(grey, 5, 1) ** 2
+    return F.adaptive_avg_pool2d(variance.clamp_min(0).sqrt(), size).flatten(1)
+
+
+@torch.inference_mode()
+def minima(model, normalise, pixels, what):
+    """Of each layer's min of MiSP: {layer: {quantity: (N,)}}.
+
+    `misp` the score, `energy` minus the largest logsumexp of the layer's output among the pixels, `zero` whether a
+    channel of the output is 0 at the pixel of the minimum, `channel` which one the minimum is, `border` whether the
+    pixel lies at the map's border, `contrast` the share of the map's pixels around which the image has less contrast.
+    """
+    found = {layer: [] for layer in model.layers}
+    for batch in tqdm(pixels.split(BATCH), what, mininterval=5):
+        _, layers = model.forward_layers(normalise(batch))
+        for layer in model.layers:
+            x = layers[layer].flatten(2)
+            size = layers[layer].shape[-1]
+            misp, channel = channel_log_softmax(layers[layer]).flatten(2).min(1)
+            score, place = misp.min(1)
+            row, column = place // size, place % size
+            local = contrast(batch, size).numpy()
+            ranks = (rankdata(local, axis=1) - 0.5) / local.shape[1]
+            found[layer].append({
+                "misp": score, "energy": -x.logsumexp(1).amax(1),
+                "zero": x.gather(2, place[:, None, None].expand(-1, x.shape[1], 1)).eq(0).any(1)[:, 0],
+                "channel": channel.gather(1, place[:, None])[:, 0],
+                "border": (row % (size - 1) == 0) | (column % (size - 1) == 0),
+                "contrast": torch.from_numpy(ranks).gather(1, place[:, None])[:, 0],
+            })  # fmt: skip
+    return {layer: {key: torch.cat([one[key] for one in rows]) for key in rows[0]} for layer, rows in found.items()}
+
+
+def either_way(known, unknown):
+    """AUROC in the better direction."""
+    area = metrics.auroc(known.double().numpy(), unknown.double().numpy())
+    return max(area, 1 - area)
+
+
+def maps(run):
+    """Rows of results/misp_maps.csv: one a layer and set; `auroc` and `auroc_energy` are in the better direction."""
+    model, normalise = run.network
+    found = {name: minima(model, normalise, pixels, name) for name, pixels in sets(run.config.dataset).items()}
+    known = found[run.config.dataset]
+    for name, layers in found.items():
+        for layer, one in layers.items():
+            shares = one["channel"].bincount().double() / len(one["channel"])
+            size = round(32 / 2 ** (int(layer[5]) - 1))
+            row = {
+                "run": run.config.name, "set": name, "layer": layer, "zero": one["zero"].double().mean().item(),
+                "commonest_channel": shares.max().item(), "effective_channels": shares.pow(-shares).prod().item(),
+                "border": one["border"].double().mean().item(), "border_of_map": 1 - (size - 2) ** 2 / size**2,
+                "contrast": one["contrast"].mean().item(),
+                "rank_correlation": np.corrcoef(rankdata(one["misp"]), rankdata(one["energy"]))[0, 1],
+            }  # fmt: skip
+            if name != run.config.dataset:
+                row |= {"auroc": either_way(known[layer]["misp"], one["misp"])}
+                row |= {"auroc_energy": either_way(known[layer]["energy"], one["energy"])}
+            yield row
+
+
+def epochs(config):
+    """Trains a configuration anew and adds, after each epoch, its rows to results/misp_epochs.csv."""
+    path, images = store.RECORDED / "misp_epochs.csv", sets(config.dataset)
+
+    def note(epoch, model, normalise, accuracy):
+        found = {name: logits_of(model, normalise, pixels) for name, pixels in images.items()}
+        row = {"run": config.name, "epoch": epoch, "calibration_accuracy": accuracy}
+        rows = [row | dict(zip(("ood", "score", "auroc"), one)) for one in areas(found)]
+        known = pd.read_csv(path) if path.exists() else pd.DataFrame()
+        table = pd.concat([known, pd.DataFrame(rows)]).drop_duplicates(["run", "epoch", "ood", "score"], keep="last")
+        replace(path, lambda partial: table.to_csv(partial, index=False, float_format="%.5g"))
+
+    train(config, store.OWN / f".epochs-{config.name}", after_epoch=note)
+
+
+if __name__ == "__main__":
+    for activation in NETWORKS:
+        config = runs.configure("compact", activation=activation)
+        if sys.argv[1:] == ["epochs"]:
+            epochs(config)
+        else:
+            add("misp_logits.csv", runs.get(config), logit_scores)
+            add("misp_maps.csv", runs.get(config), maps)
