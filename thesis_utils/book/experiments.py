@@ -16,6 +16,22 @@ def experiment(name):
     return pd.read_csv(path) if path.exists() else pd.DataFrame()
 
 
+def networks(name):
+    """An experiment's rows with the `network` as the book names it, from the run's configuration where it is there."""
+    rows = experiment(name)
+    if "run" in rows:
+        rows["network"] = rows.run.map({one: network(one) for one in rows.run.unique()})
+    return rows
+
+
+def network(name):
+    for home in (store.OWN, store.RECORDED):
+        if (home / name / "config.json").exists():
+            config = store.read_config(home / name)
+            return f"{config.profile}: {model_label(config.activation, config.entropy_factor)}, seed {config.seed}"
+    return name
+
+
 def entropy_costs(models):
     """Points of accuracy that the entropy loss costs: {how it is added up, or "thesis": a Series by lambda}.
 

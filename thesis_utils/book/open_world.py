@@ -13,11 +13,10 @@ from PIL import Image
 
 from thesis_utils import data
 from thesis_utils.book import plots, tables
-from thesis_utils.book.experiments import experiment
-from thesis_utils.book.formatting import MISSING, NONE, interval, label, model_label
+from thesis_utils.book.experiments import experiment, networks
+from thesis_utils.book.formatting import MISSING, NONE, interval, label
 from thesis_utils.detector import PARTS
 from thesis_utils.errors import InputError
-from thesis_utils.runs import store
 
 HIGHER = {"auroc": True, "fpr95": False, "fpr95_ood_positive": False, "called": True}  # which are better
 FALSE_ALARMS, WORST, LOOKS_AT, ORACLE = "false alarms", "worst", "looks at", "the tested set"
@@ -63,22 +62,6 @@ def variants():
     table = pd.concat(parts, axis=1).reindex(rows.variant.unique()).round(2)
     text = table.map(lambda value: NONE if np.isnan(value) else f"{value:.2f}")
     return text.where(table.ne(table.max()), text.map(bold)).rename_axis(columns=[None, None])
-
-
-def networks(name):
-    """An experiment's rows with the `network` as the book names it, from the run's configuration where it is there."""
-    rows = experiment(name)
-    if "run" in rows:
-        rows["network"] = rows.run.map({one: network(one) for one in rows.run.unique()})
-    return rows
-
-
-def network(name):
-    for home in (store.OWN, store.RECORDED):
-        if (home / name / "config.json").exists():
-            config = store.read_config(home / name)
-            return f"{config.profile}: {model_label(config.activation, config.entropy_factor)}, seed {config.seed}"
-    return name
 
 
 def guarantee():
