@@ -65,11 +65,58 @@ class Block(nn.Module):
         return self.activation(x.float() if self.precise else x)
 
 
-class ResNet34(nn.Module):
-    """See the module's docstring; build it with `resnet34`.
+class Layered(nn.Module):
+    """A classifier whose layers are read: what its kinds have in common.
 
-    `layers` names the maps that are read, `stages` the outputs that the Mahalanobis ensemble weighs.
+    A kind has `layers`, the names of the maps that are read, `stages`, the outputs that the Mahalanobis ensemble
+    weighs, `activation`, `fc`, the linear classifier, and `outputs`, which yields (name, output) of the stem and of
+    each layer, each computed when it is asked for.
     """
+
+    def forward(self, images):
+        """Logits (N, K) of normalised images (N, 3, H, W)."""
+        return self.forward_layers(images)[0]
+
+    def forward_layers(self, images):
+        """One forward pass: logits (N, K) and the outputs of the stem and of the layers.
+
+        Returns `(logits, layers)`; `layers` maps "stem", "layer1.1", "layer1.2", ... to (N, C, H, W).
+        """
+        layers = dict(self.outputs(images))
+        with torch.autocast(images.device.type, enabled=False):  # near -log C, bfloat16 has steps of 1/32
+            return self.fc(self.adjust(layers[self.layers[-1]].mean((2, 3)))), layers
+
+    def adjust(self, pooled):
+        """Brings the pooled features (N, C) to a scale on which a classifier trains: the same family of functions.
+
+        Log-probabilities over C channels share an offset of about -log C. Along the direction in which all weights of a
+        class move together the loss is then far more curved than along any other, and training diverges. Adding
+        log C removes most of the offset (the bias could absorb it). Probabilities are 1/C on average, too faint to
+        learn from: they are multiplied by C (as the weights could be). The book's recipe shows what both are worth.
+        """
+        channels = pooled.shape[1]
+        if self.activation == "log_softmax":
+            return pooled + math.log(channels)
+        return pooled * channels if self.activation == "softmax" else pooled
+
+    def log_probs(self, layers):
+        """The layers' maps of log-probabilities, {name: (N, C, H, W)}, from `forward_layers`' outputs.
+
+        A log-softmax layer's output is its map already; the outputs of other activations are read
+        post hoc, as the log-softmax over channels of what the layer puts out.
+        """
+        read = (lambda x: x) if self.activation == "log_softmax" else channel_log_softmax
+        return {name: read(layers[name]) for name in self.layers}
+
+    def initialise(self):
+        """Weights of the convolutions by He et al. (2015), as for a ReLU network."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+class ResNet34(Layered):
+    """See the module's docstring; build it with `resnet34`."""
 
     layers, stages = LAYERS, ("stem", "layer1.3", "layer2.4", "layer3.6", "layer4.3")
 
@@ -87,52 +134,14 @@ class ResNet34(nn.Module):
                 channels_in = channels
         self.blocks[-1].precise = True
         self.fc = nn.Linear(channels_in, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, images):
-        """Logits (N, K) of normalised images (N, 3, H, W)."""
-        return self.forward_layers(images)[0]
-
-    def forward_layers(self, images):
-        """One forward pass: logits (N, K) and the outputs of the stem and of the 16 residual layers.
-
-        Returns `(logits, layers)`; `layers` maps "stem", "layer1.1", ..., "layer4.3" to (N, C, H, W).
-        """
-        layers = dict(self.outputs(images))
-        with torch.autocast(images.device.type, enabled=False):  # near -log C, bfloat16 has steps of 1/32
-            return self.fc(self.adjust(layers[self.layers[-1]].mean((2, 3)))), layers
+        self.initialise()
 
     def outputs(self, images):
-        """Yields (name, output) of the stem and of the 16 residual layers, each computed when it is asked for."""
         x = self.stem(images)
         yield "stem", x
         for name, block in zip(self.layers, self.blocks):
             x = block(x)
             yield name, x
-
-    def adjust(self, pooled):
-        """Brings the pooled features (N, C) to a scale on which a classifier trains: the same family of functions.
-
-        Log-probabilities over C channels share an offset of about -log C. Along the direction in which all weights of a
-        class move together the loss is then far more curved than along any other, and training diverges. Adding
-        log C removes most of the offset (the bias could absorb it). Probabilities are 1/C on average, too faint to
-        learn from: they are multiplied by C (as the weights could be). The book's recipe shows what both are worth.
-        """
-        channels = pooled.shape[1]
-        if self.activation == "log_softmax":
-            return pooled + math.log(channels)
-        return pooled * channels if self.activation == "softmax" else pooled
-
-    def log_probs(self, layers):
-        """The 16 maps of log-probabilities, {name: (N, C, H, W)}, from `forward_layers`' outputs.
-
-        A log-softmax layer's output is its map already; the outputs of other activations are read
-        post hoc, as the log-softmax over channels of what the layer puts out.
-        """
-        read = (lambda x: x) if self.activation == "log_softmax" else channel_log_softmax
-        return {name: read(layers[name]) for name in self.layers}
 
 
 def resnet34(num_classes, width=64, activation="log_softmax"):
@@ -140,15 +149,16 @@ def resnet34(num_classes, width=64, activation="log_softmax"):
 
     Raises InputError for an unknown activation, a width or a number of classes below 1.
     """
+    return built(ResNet34, num_classes, width, activation)
+
+
+def built(kind, num_classes, width, activation):
     if activation not in ACTIVATIONS:
         raise InputError(f"unknown activation {activation!r}; choose from {', '.join(ACTIVATIONS)}")
     for name, value, least in (("width", width, 1), ("num_classes", num_classes, 2)):
         if not (isinstance(value, int) and value >= least):
             raise InputError(f"{name} must be a whole number, at least {least}, not {value!r}")
-    return ResNet34(num_classes, width, activation)
-
-
-ARCHITECTURES = {"resnet34": resnet34}
+    return kind(num_classes, width, activation)
 
 
 def block_names(model):

@@ -18,11 +18,11 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from thesis_utils import data
+from thesis_utils.architectures import ARCHITECTURES
 from thesis_utils.errors import Diverged, InputError
 from thesis_utils.evaluation import float32
 from thesis_utils.files import replace
 from thesis_utils.losses import FINE_TUNING, entropy_loss
-from thesis_utils.models import ARCHITECTURES
 
 CHECK_EVERY = 20  # steps between two looks at the loss: looking waits for the device
 

@@ -13,9 +13,10 @@ import shlex
 from dataclasses import dataclass
 
 from thesis_utils import baselines, data
+from thesis_utils.architectures import ARCHITECTURES
 from thesis_utils.errors import InputError
 from thesis_utils.losses import FINE_TUNING, REDUCTIONS
-from thesis_utils.models import ACTIVATIONS, ARCHITECTURES
+from thesis_utils.models import ACTIVATIONS
 
 GRID = (("relu", 0.0), ("log_softmax", 0.0), ("log_softmax", 0.01))  # the networks of the thesis: activation, lambda
 ACCURACY_GRID = (("relu", 0.0), ("softmax", 0.0), *(("log_softmax", f) for f in (0.0, 1e-3, 5e-3, 1e-2, 5e-2, 1e-1)))
@@ -151,7 +152,8 @@ class Config:
         digest = hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:6]
         factor = f"-el{self.entropy_factor:g}" if self.activation == "log_softmax" else ""
         tuned = "" if self.fine_tuning == "none" else f"-{self.fine_tuning}"
-        return f"{self.profile}-{self.dataset}-{self.activation}{factor}{tuned}-seed{self.seed}-{digest}"
+        kind = "" if self.architecture == "resnet34" else f"{self.architecture}-"
+        return f"{self.profile}-{self.dataset}-{kind}{self.activation}{factor}{tuned}-seed{self.seed}-{digest}"
 
 
 UNTUNED = {one.name: one.default for one in dataclasses.fields(Config)[-5:]}

@@ -13,9 +13,9 @@ import pandas as pd
 import torch
 
 from thesis_utils import Detector, baselines, data, evaluation
+from thesis_utils.architectures import ARCHITECTURES
 from thesis_utils.errors import InputError
 from thesis_utils.files import replace
-from thesis_utils.models import ARCHITECTURES
 from thesis_utils.runs.config import OUT_DISTRIBUTIONS, command, compared_images, near_and_far
 from thesis_utils.runs.store import BASELINES, METRICS, Folder
 from thesis_utils.training import best_device

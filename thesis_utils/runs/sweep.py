@@ -18,6 +18,7 @@ import joblib
 from tqdm import tqdm
 
 from thesis_utils import runs
+from thesis_utils.architectures import ARCHITECTURES
 from thesis_utils.errors import Diverged, InputError
 from thesis_utils.runs import store
 from thesis_utils.runs.config import ACCURACY_GRID, GRID
@@ -41,7 +42,10 @@ def grid(profile=None):
             ("cifar10", "softmax", 0.0, 0),
             *(("cifar10", *cell, 2) for cell in first),
         ]
-    keys = ("dataset", "activation", "entropy_factor", "seed")
+    keys = ("dataset", "activation", "entropy_factor", "seed", "architecture")
+    if base.profile == "compact":
+        others = [name for name in ARCHITECTURES if name != base.architecture]
+        cells += [("cifar10", *cell, seed, other) for seed in (0, 1) for other in others for cell in first[:2]]
     return list(dict.fromkeys(runs.configure(base.profile, **dict(zip(keys, cell))) for cell in cells))
 
 
@@ -75,7 +79,7 @@ def complete(config):
             run.metrics(name)
         except InputError as error:
             left_out.append(f"left out {name}: {error}")
-    if config.fine_tuning == "none" and not run.recorded:
+    if config.fine_tuning == "none" and config.architecture == "resnet34" and not run.recorded:
         try:
             run.baselines()
         except InputError as error:

@@ -1,0 +1,68 @@
+"""The other networks: of the papers' size, with the switch where the docstrings say."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from thesis_utils import evaluation, runs
+from thesis_utils.architectures import ARCHITECTURES
+from thesis_utils.data import Normalisation, hold_out, load
+from thesis_utils.models import ACTIVATIONS
+
+OTHERS = {"wide_resnet28": 12, "densenet22": 18}
+
+
+def images(count=2):
+    return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_forward_pass_gives_logits_and_all_layers(name, activation):
+    model = ARCHITECTURES[name](7, 8, activation).eval()
+    logits, layers = model.forward_layers(images())
+    assert logits.shape == (2, 7) and tuple(layers) == ("stem", *model.layers) and len(model.layers) == OTHERS[name]
+    assert [layers[stage].shape[-1] for stage in model.stages] == [32, 32, 16, 8]
+    for z in model.log_probs(layers).values():
+        torch.testing.assert_close(z.exp().sum(1), torch.ones_like(z[:, 0]))
+
+
+def test_wide_resnet28_has_the_papers_size():
+    """WRN-28-10 of the authors' code: 36,479,194 parameters."""
+    assert sum(p.numel() for p in ARCHITECTURES["wide_resnet28"](10, 160, "relu").parameters()) == 36_479_194
+
+
+def test_a_wide_resnets_map_is_the_activation_of_the_normalised_sum():
+    model = ARCHITECTURES["wide_resnet28"](3, 16, "log_softmax").eval()
+    layers = model.forward_layers(images())[1]
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(generator=torch.Generator().manual_seed(1))
+    layers, stem = model.forward_layers(images())[1], model.stem(images())
+    first = stem + model.convolutions[0](stem)
+    torch.testing.assert_close(layers["layer1.1"], F.log_softmax(model.switches[0].norm(first), 1))
+    second = first + model.convolutions[1](layers["layer1.1"])  # the sum goes on as it is, not what was read
+    torch.testing.assert_close(layers["layer1.2"], F.log_softmax(model.switches[1].norm(second), 1))
+
+
+def test_a_densenets_layer_appends():
+    model = ARCHITECTURES["densenet22"](3, 8, "relu").eval()
+    layers, stem = model.forward_layers(images())[1], model.stem(images())
+    joined = torch.cat([stem, model.convolutions[0](stem)], 1)
+    torch.testing.assert_close(layers["layer1.1"], F.relu(model.switches[0].norm(joined)))
+    assert [layers[name].shape[1] for name in ("stem", "layer1.1", "layer1.6", "layer3.6")] == [12, 18, 48, 120]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_everything_that_scores_takes_them(name):
+    train = load("digits_0_4", "train")
+    model = ARCHITECTURES[name](5, 8, "log_softmax").eval()
+    scorer = evaluation.Scorer(model, Normalisation.of(train)).fit(*hold_out(train))
+    table = next(scorer.stream(load("noise").subset(slice(4))))
+    assert table.notna().all(axis=None) and len([c for c in table if c.endswith("/min_of_misp")]) == OTHERS[name]
+
+
+def test_the_name_of_a_run_has_the_architecture():
+    config = runs.configure("compact", architecture="densenet22")
+    assert config.name.startswith("compact-cifar10-densenet22-log_softmax-el0-seed0-")
+    assert "--architecture densenet22" in runs.command(config)
