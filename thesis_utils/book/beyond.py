@@ -1,0 +1,135 @@
+"""The tables and figures of the chapter on other networks, and on other methods at inner layers.
+
+AUROC of min of MiSP is in the better direction, per layer and out-distribution: an oracle, as in the thesis' figures.
+"""
+
+import numpy as np
+import pandas as pd
+
+from thesis_utils import runs
+from thesis_utils.architectures import ARCHITECTURES
+from thesis_utils.book import plots, tables
+from thesis_utils.book.experiments import networks
+from thesis_utils.book.formatting import MISSING, by_network, model_label, over_seeds
+from thesis_utils.models import LAYERS
+
+NAMES = {"resnet34": "ResNet-34", "wide_resnet28": "WideResNet-28", "densenet22": "DenseNet-22"}
+CELLS = (("relu", 0.0), ("log_softmax", 0.0))
+STYLES = {"resnet34": "-", "wide_resnet28": "--", "densenet22": ":"}
+
+
+def found(profile=None, dataset=None):
+    """{(architecture, (activation, lambda)): its runs, all seeds}, those that are there."""
+    grids = {name: tables.grid(profile, dataset, CELLS, runs.seeds, architecture=name) for name in ARCHITECTURES}
+    return {(name, cell): seeds for name, grid in grids.items() for cell, seeds in grid.items() if seeds}
+
+
+def along(run, ood):
+    """AUROC in percent of min of MiSP layer by layer, (L,)."""
+    return 100 * tables.scored(run, ood, "layer.*/min_of_misp", "best_direction").auroc
+
+
+def thirds(run, ood):
+    """Mean AUROC of the first and of the last third of the layers, in percent."""
+    values = along(run, ood).to_numpy()
+    count = round(len(values) / 3)
+    return values[:count].mean(), values[-count:].mean()
+
+
+def summary(models):
+    """Accuracy, the final layer, and early minus late layers, network by network."""
+    rows = {}
+    for (architecture, cell), seeds in models.items():
+        row = {("", "test accuracy, %"): several([100 * run.accuracy() for run in seeds])}
+        for ood in [name for name in seeds[0].out_distributions() if name != "lsun"]:
+            final = [100 * tables.scored(run, ood, "fc/misp").auroc.item() for run in seeds]
+            row["MiSP at the final layer", ood] = several(final)
+        for ood in [name for name in seeds[0].out_distributions() if name != "lsun"]:
+            row["min of MiSP, first third minus last", ood] = several(
+                [first - last for first, last in (thirds(run, ood) for run in seeds)], "+"
+            )
+        rows[NAMES[architecture], model_label(*cell)] = row
+    table = by_network(rows)
+    return table.rename_axis(index=["architecture", "network"]) if rows else table
+
+
+def several(values, sign=""):
+    return f"{values[0]:{sign}.1f}" + over_seeds(values, sign)
+
+
+def early_and_late(models, oods):
+    """Min of MiSP over the depth, from the first layer (0) to the last (1): mean of the seeds, network by network."""
+    cells = [cell for cell in CELLS if any(other == cell for _, other in models)]
+    if not cells:
+        return plots.not_recorded()
+    figure, axes = plots.grown(1, len(cells), height=3.2, sharey=True)
+    for axis, cell in zip(axes.flat, cells):
+        for architecture, style in STYLES.items():
+            seeds = models.get((architecture, cell), [])
+            for ood in oods if seeds else ():
+                values = np.mean([along(run, ood) for run in seeds if ood in run.out_distributions()], axis=0)
+                axis.plot(np.linspace(0, 1, len(values)), values, style, color=plots.colour(ood))
+        axis.set(title=model_label(*cell), xlabel="depth")
+    axes[0, 0].set_ylabel("AUROC, better direction, %")
+    for architecture, style in STYLES.items():
+        axes[0, 0].plot([], [], style, color="black", label=NAMES[architecture])
+    for ood in oods:
+        axes[0, 0].plot([], [], color=plots.colour(ood), lw=4, label=plots.short(ood))
+    figure.legend(loc="outside right center", fontsize="small")
+    return figure
+
+
+def agreement(models):
+    """In how many (network, seed) cases the thesis' fourth claim holds, out-distribution by out-distribution."""
+    rows = {}
+    for architecture in NAMES:
+        seeds = [run for (name, _), many in models.items() if name == architecture for run in many]
+        for ood in seeds[0].out_distributions() if seeds else ():
+            if ood != "lsun":
+                early = [np.subtract(*thirds(run, ood)) > 0 for run in seeds]
+                rows.setdefault(NAMES[architecture], {})[ood] = f"{sum(early)} of {len(early)}"
+    if not rows:
+        return pd.DataFrame({"": [MISSING]})
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("first third ahead of the last in")
+
+
+def outlier_exposure(profile=None, dataset=None, cell=CELLS[1]):
+    """Min of MiSP layer by layer before and after fine-tuning on outliers."""
+    run = tables.grid(profile, dataset, [cell])[cell]
+    tuned = {method: runs.find(config) for method, config in runs.fine_tunings(run.config).items()} if run else {}
+    tuned = {method: one for method, one in tuned.items() if one}
+    if not tuned:
+        return plots.not_recorded()
+    oods = [name for name in run.out_distributions() if name != "lsun"]
+    figure, axes = plots.grown(1, len(oods), width=9, height=2.6, sharey=True)
+    labels = {"outlier_exposure": "Outlier Exposure", "energy": "energy fine-tuning"}
+    for axis, ood in zip(axes.flat, oods):
+        axis.plot(range(len(LAYERS)), along(run, ood), color=plots.GREY, label="before")
+        for (method, one), colour in zip(tuned.items(), (plots.VERMILION, plots.BLUE)):
+            if ood in one.out_distributions():
+                axis.plot(range(len(LAYERS)), along(one, ood), color=colour, label=labels[method])
+        axis.set_title(plots.short(ood), fontsize="medium")
+        axis.set_xticks([0, 3, 7, 13], ["1.1", "2.1", "3.1", "4.1"])
+        axis.set_xlabel("residual layer")
+    axes[0, 0].set_ylabel("AUROC, %")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
+    return figure
+
+
+def odin_inside(ood):
+    """What ODIN's step adds to min of MiSP's AUROC, in points, layer by layer, for each size of the step."""
+    rows = networks("odin_inside")
+    if rows.empty:
+        return plots.not_recorded()
+    figure, axes = plots.grown(1, rows.network.nunique(), height=2.8, sharey=True)
+    for axis, (network, each) in zip(axes.flat, rows[rows.ood.eq(ood)].groupby("network", sort=False)):
+        table = 100 * each.pivot(index="layer", columns="epsilon", values="auroc").reindex([*LAYERS, "fc"])
+        for epsilon in table.columns[1:]:
+            axis.plot(range(len(table)), table[epsilon] - table[0.0], marker=".", label=f"{epsilon:g}")
+        axis.axhline(0, color="black", lw=0.8)
+        axis.set_title(network, fontsize="medium")
+        plots.layer_axis(axis, extra=("fc",))
+        axis.tick_params(axis="x", labelsize="xx-small")
+    axes[0, 0].set_ylabel("AUROC, points gained")
+    axes[0, 0].legend(title="epsilon", fontsize="small")
+    return figure
