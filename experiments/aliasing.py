@@ -18,6 +18,7 @@ added when the last had. AUROCs are in per cent and `fixed_direction`: above 50 
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from scipy.stats import spearmanr
@@ -28,6 +29,7 @@ from thesis_utils import data, metrics, runs, scorers
 from thesis_utils.book.aliasing import RADII, energy, grey, radial, radii
 from thesis_utils.evaluation import BATCH
 from thesis_utils.models import LAYERS
+from thesis_utils.runs import store
 from thesis_utils.runs.config import GRID
 
 COUNT, STRATA = 2000, 50
@@ -216,16 +218,23 @@ def against_made(activation, which):
     return len(unknown), fine, *(area(known[:, k], unknown[:, k]) for k in range(len(PLACES)))
 
 
+def in_order(file):
+    """The names of the recorded runs, those first that the file has already: `record` appends."""
+    path = store.RECORDED / file
+    known = pd.read_csv(path).run.unique() if path.exists() else []
+    return [*known, *(run.config.name for run in recorded() if run.config.name not in known)]
+
+
 def mean_spectrum(name):
     return radial(grey(first(name))).mean(0)
 
 
 if __name__ == "__main__":
-    names = [run.config.name for run in recorded()]
     sets = [(name,) for name in (KNOWN, *OTHERS, "noise")]
     record("aliasing_spectra.csv", ("set", *RADII), sets, mean_spectrum)
-    pairs = [(name, which) for name in names for which in PROPERTIES]
+    pairs = [(name, which) for name in in_order("aliasing_within.csv") for which in PROPERTIES]
     record("aliasing_within.csv", ("run", "property", *PLACES), pairs, within)
+    names = in_order("aliasing_matched.csv")
     triples = [(name, ood, which) for name in names for ood in OTHERS for which in ("nothing", FINE, FINEST)]
     record("aliasing_matched.csv", ("run", "ood", "matched", *PLACES, "alone", "pairs"), triples, matched)
     made = [(activation, which) for activation in ("relu", "log_softmax") for which in MADE]

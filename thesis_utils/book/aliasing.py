@@ -200,7 +200,7 @@ def better(values):
     return np.maximum(values, 100 - values).map("{:.1f}".format)
 
 
-def exchanged(layers=("layer1.1", "layer1.3", "layer2.4", "layer4.3", "fc")):
+def exchanged(layers=("layer1.1", "layer1.3", "layer4.3", "fc")):
     """Sets as they are and with the spectra of another set: AUROC against CIFAR-10 in the better direction."""
     rows = experiment("aliasing")
     if rows.empty:
@@ -208,7 +208,7 @@ def exchanged(layers=("layer1.1", "layer1.3", "layer2.4", "layer4.3", "fc")):
     chosen = rows[rows.images.str.contains("spectra of|unchanged") | rows.images.isin([*SCENES, "svhn"])]
     parts = {model_label(name): found.set_index("images") for name, found in chosen.groupby("activation", sort=False)}
     table = pd.concat({name: found[[*layers]].apply(better) for name, found in parts.items()}, axis=1)
-    return table.sort_index().rename_axis(index=None, columns=[None, None])
+    return table.rename_axis(index=None, columns=[None, None])
 
 
 def made(layer="layer1.1"):
@@ -255,7 +255,7 @@ def matched(layer="layer1.1"):
     for (ood, which), found in rows.groupby(["ood", "matched"], sort=False):
         areas = found[layer] if found[layer].mean() > 50 else 100 - found[layer]
         text = f"{areas.mean():.1f}\n({areas.min():.1f}\N{WORD JOINER}–\N{WORD JOINER}{areas.max():.1f})"
-        alone = {} if which == "nothing" else {(f"{which} alone, no network", "all pairs"): better(found.alone).iloc[0]}
+        alone = {} if which == "nothing" else {("no network, all pairs", which): better(found.alone).iloc[0]}
         pairs = "all pairs" if which == "nothing" else f"pairs of equal {which}"
         table.setdefault(ood, {}).update(alone | {(f"min of MiSP at {layer}", pairs): text})
     table = pd.DataFrame.from_dict(table, orient="index")
