@@ -162,7 +162,8 @@ def heat_map(run, oods, reading="best_direction"):
         if theirs := thesis.best_cell(run.config, ood):
             cells.insert(0, ((AGGREGATIONS.index(theirs[0]), LAYERS.index(theirs[1])), "--", "black"))
         for (row, column), line, paint in cells:
-            axis.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, ls=line, ec=paint, lw=2, zorder=3))
+            frame = dict(fill=False, ls=line, ec=paint, lw=2, zorder=3)
+            axis.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, **frame))
         axis.set_yticks(range(len(AGGREGATIONS)), [score_label(score) for score in AGGREGATIONS])
         axis.set_title(short(ood))
         axis.grid(False)
@@ -241,7 +242,7 @@ def roc(run, ood, scores=("fc/msp", "fc/misp", "layer1.2/min_of_misp", "layer4.3
 
 
 def profiles(oods=("cifar100", "svhn", "places9_resize", "places9_fix")):
-    """`tables.by_profile`: how the main numbers move from one recorded profile to the next, and the thesis' at the right.
+    """`tables.by_profile`: how the main numbers move from one recorded profile to the next, and the thesis' beside.
 
     Filled and solid: the log-softmax network without entropy loss. Open and dashed: ReLU. A bar spans the seeds.
     """

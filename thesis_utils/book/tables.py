@@ -284,7 +284,8 @@ def theirs(dataset, activation, ood, method):
         found = thesis.value(dataset, activation, 0.0, thesis.name_of(ood), method)
         return found and found[0]
     curve = thesis.curve((activation, 0.0), ood, dataset) if activation == "log_softmax" else None
-    return None if curve is None else np.mean([v for name, v in zip(LAYERS, curve) if name.startswith(f"layer{method}")])
+    inside = [name.startswith(f"layer{method}") for name in LAYERS]
+    return None if curve is None else curve[inside].mean()
 
 
 def recorded():
@@ -331,15 +332,15 @@ def made_by(models, all_seeds=False):
 
 
 def without_lsun(models):
-    """For a caption: why the rows of LSUN have the thesis' numbers only; nothing where ours are there, or no such row."""
+    """For a caption: why the rows of LSUN have the thesis' numbers only; empty where ours are there, or no such row."""
     found = [one for run in models if run for one in runs.seeds(run.config)]
     usual = {name for run in found for name in runs.OUT_DISTRIBUTIONS.get(run.config.dataset, ())}
     if "lsun" not in usual or any("lsun" in run.scored() for run in found):
         return ""
     return (
-        " Rows lsun: the thesis' third set, of which no copy could be had for these runs; its numbers stand there all the "
-        "same. Rows places9_*: scenes of nine of LSUN's ten categories, shrunk to 32 pixels without antialiasing (resize, "
-        "as LSUN-resize was) and with it (fix); they are other images, and the thesis has no numbers for them."
+        " Rows lsun: the thesis' third set, of which these runs had no copy; only its numbers stand there. "
+        "Rows places9_*: scenes of nine of LSUN's ten categories, shrunk to 32 pixels without antialiasing (resize, as "
+        "LSUN-resize was) and with it (fix); they are other images, and the thesis has no numbers for them."
     )
 
 
