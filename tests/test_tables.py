@@ -107,7 +107,7 @@ def test_tables_show_one_seed_then_all(three_seeds):
 
 def test_sentences_and_the_numbers_by_profile_are_means_over_the_seeds(three_seeds):
     said = sentences.compared("MiSP", "MSP", "compact").data
-    assert said.startswith("MiSP is ahead of MSP in 1 of 1 rows with numbers of ours: +20.0 on `svhn`")
+    assert said.startswith("MiSP is ahead of MSP in 1 of 1 pairs of a network and a set: +20.0 on `svhn`")
     assert said.endswith("In the thesis' numbers it is ahead in 9 of 9.")
     assert "differ from the thesis' accuracies by -13.3 points" in sentences.accuracy("compact").data
     assert "`svhn` 80.0, 80.0 and 80.0" in sentences.trend(three_seeds[0], ["svhn"]).data

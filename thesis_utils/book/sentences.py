@@ -138,7 +138,7 @@ def winners(methods, profile=None, dataset=None):
     off = (ours - theirs).stack().dropna()
     each = listed(f"{name} is the best in {n}" for name, n in first.items())
     said = f"Of {len(ours)} rows with numbers of ours, {each}."
-    beside = f"Our numbers differ from the thesis' {len(off)} by {span(off, '+')} points." if len(off) else ""
+    beside = f"Where the thesis has a number ({len(off)}), ours differ by {span(off, '+')} points." if len(off) else ""
     return paragraph(said, beside)
 
 
@@ -155,7 +155,7 @@ def compared(first, second, profile=None, dataset=None):
     sets = ours.groupby(OOD, sort=False)
     each = [f"{span(values, '+')} on `{name}`" for name, values in sorted(sets, key=lambda pair: -pair[1].mean())]
     return paragraph(
-        f"{first} is ahead of {second} in {(ours > 0).sum()} of {len(ours)} rows with numbers of ours: {listed(each)} "
+        f"{first} is ahead of {second} in {(ours > 0).sum()} of {len(ours)} pairs of a network and a set: {listed(each)} "
         "(the range is over the networks).",
         f"In the thesis' numbers it is ahead in {(theirs > 0).sum()} of {len(theirs)}." if len(theirs) else "",
     )
