@@ -154,9 +154,9 @@ def compared(first, second, profile=None, dataset=None):
         return paragraph()
     sets = ours.groupby(OOD, sort=False)
     each = [f"{span(values, '+')} on `{name}`" for name, values in sorted(sets, key=lambda pair: -pair[1].mean())]
+    ahead = f"{(ours > 0).sum()} of {len(ours)} pairs of a network and a set"
     return paragraph(
-        f"{first} is ahead of {second} in {(ours > 0).sum()} of {len(ours)} pairs of a network and a set: {listed(each)}"
-        " (the range is over the networks).",
+        f"{first} is ahead of {second} in {ahead}: {listed(each)} (the range is over the networks).",
         f"In the thesis' numbers it is ahead in {(theirs > 0).sum()} of {len(theirs)}." if len(theirs) else "",
     )
 
