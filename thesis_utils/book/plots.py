@@ -149,28 +149,27 @@ def heat_map(run, oods, reading="best_direction"):
     Solid frame: the panel's best cell, an oracle. Dashed: the cell that the thesis names as its best (slides 28, 36).
     """
     oods, columns = list(oods), min(len(oods), 2)
-    figure, axes = grown(-(-len(oods) // 2), columns, 10.5 if columns > 1 else 8, sharey=True)
+    figure, axes = grown(-(-len(oods) // 2), columns, 8.8, sharey=True)
     for axis in axes.flat[len(oods) :]:
         axis.set_visible(False)
     for axis, ood in zip(axes.flat, oods):
         values = 100 * pd.DataFrame([tables.per_layer(run, ood, score, reading) for score in AGGREGATIONS])
-        image = axis.imshow(values, vmin=50, vmax=100, cmap="cividis", aspect="auto")
+        axis.imshow(values, vmin=50, vmax=100, cmap="cividis", aspect="auto")
         for (row, column), value in np.ndenumerate(values):
-            axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=6.5,
+            axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7.5,
                       color="black" if value > ON_DARK else "white")  # fmt: skip
         cells = [(np.unravel_index(values.to_numpy().argmax(), values.shape), "-", VERMILION)]
         if theirs := thesis.best_cell(run.config, ood):
             cells.insert(0, ((AGGREGATIONS.index(theirs[0]), LAYERS.index(theirs[1])), "--", "black"))
         for (row, column), line, paint in cells:
-            frame = dict(fill=False, ls=line, ec=paint, lw=2, zorder=3)
+            frame = dict(fill=False, ls=line, ec=paint, lw=2, zorder=3, clip_on=False)
             axis.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, **frame))
         axis.set_yticks(range(len(AGGREGATIONS)), [score_label(score) for score in AGGREGATIONS])
         axis.set_title(short(ood))
         axis.grid(False)
         layer_axis(axis, values.columns)
-        axis.tick_params(axis="x", labelsize=7)
+        axis.tick_params(labelsize=7.5)
     figure.suptitle(f"AUROC in %, {reading.replace('_', ' ')}: {label(run)}", fontsize="medium")
-    figure.colorbar(image, ax=axes, label="AUROC, %", shrink=0.8 / len(axes) ** 0.5, extend="min")
     return figure
 
 
