@@ -57,7 +57,7 @@ def test_pages_in_a_browser(html, browser):
     for path in sorted(html.rglob("*.html")):
         if path.parent.name.startswith("_"):
             continue
-        page, errors, requests = browser.new_page(viewport={"width": 1300, "height": 1000}), [], []
+        page, errors, requests = browser.new_page(viewport={"width": 1280, "height": 1000}), [], []
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
@@ -74,6 +74,11 @@ def test_pages_in_a_browser(html, browser):
             " t.closest('article').getBoundingClientRect().right + 1).length"
         )
         assert not cut, (path.name, f"{cut} tables are wider than the page")
+        cut = page.eval_on_selector_all(
+            "main .highlight pre",
+            "cells => cells.filter(c => c.scrollWidth > c.clientWidth).map(c => c.innerText.slice(0, 60))",
+        )
+        assert not cut, (path.name, "code cut off at the page's edge", cut)
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, (path.name, f"{wide} pixels wider than the window")
         unset = page.evaluate(

@@ -32,7 +32,7 @@ def outputs(path):
 
 
 @pytest.mark.parametrize("name, figures, tables", [
-    ("01_train", 3, 1), ("02_benchmark", 0, 3), ("03_layerwise", 6, 1), ("04_mixture", 2, 1), ("05_cifar100", 1, 3),
+    ("01_train", 3, 1), ("02_benchmark", 0, 3), ("03_layerwise", 7, 1), ("04_mixture", 2, 1), ("05_cifar100", 1, 3),
     ("06_baselines", 2, 4),
     ("07_verdict", 0, 3),
     ("09_aliasing", 5, 3), ("10_why_misp", 4, 5), ("11_beyond", 3, 2),
@@ -62,7 +62,7 @@ def test_one_out_distribution_and_a_folder_of_images(shell, tmp_path):
             ],
             cwd=ROOT / "notebooks",
         )
-        assert outputs(tmp_path / "out.ipynb")[0] == 6
+        assert outputs(tmp_path / "out.ipynb")[0] == 7
 
 
 def test_papermill_at_a_terminal_without_an_output_path(shell, tmp_path):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from thesis_utils import evaluation, metrics, runs
-from thesis_utils.book import baselines, experiments, plots, tables, thesis, verdict
+from thesis_utils.book import baselines, experiments, plots, sentences, tables, thesis, verdict
 from thesis_utils.book.formatting import MISSING, UNSCORED, model_label, over_seeds
 from thesis_utils.models import LAYERS
 from thesis_utils.runs import store
@@ -103,6 +103,36 @@ def test_tables_show_one_seed_then_all(three_seeds):
     assert best["its other readings"].tolist() == ["1.00", "60.00"]
     models = tables.grid("compact").values()
     assert "one seed" in tables.made_by(models) and "up to 3 seeds" in tables.made_by(models, all_seeds=True)
+
+
+def test_sentences_and_the_numbers_by_profile_are_means_over_the_seeds(three_seeds):
+    said = sentences.compared("MiSP", "MSP", "compact").data
+    assert said.startswith("MiSP is ahead of MSP in 1 of 1 pairs of a network and a set: +20.0 on `svhn`")
+    assert said.endswith("In the thesis' numbers it is ahead in 9 of 9.")
+    assert "differ from the thesis' accuracies by -13.3 points" in sentences.accuracy("compact").data
+    assert "`svhn` 80.0, 80.0 and 80.0" in sentences.trend(three_seeds[0], ["svhn"]).data
+    table = tables.by_profile(oods=["svhn"]).set_index(["measure", "activation", "place"]).sort_index()
+    found = table.loc["MiSP at fc", "relu"]
+    assert found.ours.to_dict() == pytest.approx({"width 16\n10 epochs": 80, "thesis": 96.54})
+    assert tuple(found.loc["width 16\n10 epochs", ["low", "high"]]) == pytest.approx((70, 90))
+    curve = thesis.curve(("log_softmax", 0.0), "svhn")
+    assert table.loc["min of MiSP, block 4", "log_softmax"].ours.item() == pytest.approx(curve[13:].mean())
+
+
+def test_sentences_say_so_where_nothing_is_recorded(nothing_recorded):
+    models = tables.grid("compact")
+    said = [sentences.answer("compact"), sentences.accuracy("compact"), sentences.profiles(), sentences.trend(None, []),
+            sentences.layer_bars(models, ["svhn"]), sentences.best("compact"), sentences.learning_curves([None]),
+            sentences.compared("MiSP", "MSP", "compact"), sentences.roc(None, None)]  # fmt: skip
+    assert {one.data for one in said} == {sentences.NOTHING}
+    assert plots.profiles() and plots.roc(None, None)
+
+
+def test_the_best_cell_of_the_thesis():
+    config = runs.configure("compact", dataset="cifar10")
+    assert thesis.best_cell(config, "places9_resize") == ("min_of_misp", "layer1.2")  # LSUN's
+    assert thesis.best_cell(config, "places9_fix") is None
+    assert thesis.best_cell(runs.configure("compact", activation="relu"), "svhn") is None
 
 
 def test_a_caption_names_the_networks_of_another_precision(three_seeds):

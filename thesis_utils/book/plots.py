@@ -8,9 +8,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from sklearn.metrics import auc, roc_curve
 
-from thesis_utils import runs
-from thesis_utils.book import experiments, tables, thesis
+from thesis_utils import metrics, runs
+from thesis_utils.book import differences, experiments, tables, thesis
 from thesis_utils.book.formatting import MISSING, label, model_label, score_label
 from thesis_utils.models import LAYERS
 from thesis_utils.scorers import AGGREGATIONS
@@ -88,8 +89,8 @@ def entropy_reductions(models):
 def layer_bars(models, oods, reading="best_direction"):
     """Slides 25, 26 and 33: per layer, min of MiSP of the log-softmax networks and Mahalanobis of the ReLU network.
 
-    `models` is `tables.grid`'s dict; a missing run leaves its bars out. Open circles: the thesis' values, which are in
-    the better direction.
+    `models` is `tables.grid`'s dict; a missing run leaves its bars out. Circles, each in its bar's colour: the thesis'
+    values, which are in the better direction.
     """
     dataset = next(run.config.dataset for run in models.values() if run)
     figure, axes = grown(len(oods))
@@ -105,13 +106,16 @@ def layer_bars(models, oods, reading="best_direction"):
                 axis.bar(at, height, 0.25, floor, color=paint, label=name)
             theirs = thesis.curve(cell, ood, dataset)
             if theirs is not None and (score == "mahalanobis" or reading == "best_direction"):
-                axis.plot(at, theirs, "o", mfc="none", mec="black", ms=3.5, mew=0.8, label=None if marked else "thesis")
+                axis.plot(at, theirs, "o", mfc="white", mec=paint, ms=5, mew=1.6)
                 marked = True
         instead = f" (thesis' marks: {thesis.name_of(ood).upper()})" if marked and ood in thesis.STANDS_FOR else ""
         axis.set(ylim=(floor, 101), ylabel="AUROC, %", title=short(ood) + instead)
         axis.axhline(50, color=GREY, lw=0.8)
         layer_axis(axis)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=2, fontsize="small", loc="outside upper center")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    handles.append(plt.Line2D([], [], ls="", marker="o", mfc="white", mec="black", ms=5, mew=1.6))
+    names.append("thesis: a circle in its bar's colour")
+    figure.legend(handles, names, ncols=2, fontsize="small", loc="outside upper center")
     return figure
 
 
@@ -140,19 +144,32 @@ def post_hoc(models, oods, reading="best_direction"):
 
 
 def heat_map(run, oods, reading="best_direction"):
-    """AUROC of the nine aggregations at the sixteen layers, one panel an out-distribution."""
-    figure, axes = grown(len(oods), height=3.0)
-    for axis, ood in zip(axes[:, 0], oods):
+    """AUROC of the nine aggregations at the sixteen layers, four panels to a figure's height, one an out-distribution.
+
+    Solid frame: the panel's best cell, an oracle. Dashed: the cell that the thesis names as its best (slides 28, 36).
+    """
+    oods, columns = list(oods), min(len(oods), 2)
+    figure, axes = grown(-(-len(oods) // 2), columns, 8.8, sharey=True)
+    for axis in axes.flat[len(oods) :]:
+        axis.set_visible(False)
+    for axis, ood in zip(axes.flat, oods):
         values = 100 * pd.DataFrame([tables.per_layer(run, ood, score, reading) for score in AGGREGATIONS])
-        image = axis.imshow(values, vmin=50, vmax=100, cmap="cividis", aspect="auto")
+        axis.imshow(values, vmin=50, vmax=100, cmap="cividis", aspect="auto")
         for (row, column), value in np.ndenumerate(values):
-            axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7,
+            axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7.5,
                       color="black" if value > ON_DARK else "white")  # fmt: skip
+        cells = [(np.unravel_index(values.to_numpy().argmax(), values.shape), "-", VERMILION)]
+        if theirs := thesis.best_cell(run.config, ood):
+            cells.insert(0, ((AGGREGATIONS.index(theirs[0]), LAYERS.index(theirs[1])), "--", "black"))
+        for (row, column), line, paint in cells:
+            frame = dict(fill=False, ls=line, ec=paint, lw=2, zorder=3, clip_on=False)
+            axis.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, **frame))
         axis.set_yticks(range(len(AGGREGATIONS)), [score_label(score) for score in AGGREGATIONS])
-        axis.set_title(f"{short(ood)}: AUROC in %, {reading.replace('_', ' ')}")
+        axis.set_title(short(ood))
         axis.grid(False)
         layer_axis(axis, values.columns)
-    figure.colorbar(image, ax=axes, label="AUROC, %", shrink=0.8 / len(oods) ** 0.5, extend="min")
+        axis.tick_params(labelsize=7.5)
+    figure.suptitle(f"AUROC in %, {reading.replace('_', ' ')}: {label(run)}", fontsize="medium")
     return figure
 
 
@@ -200,6 +217,60 @@ def histograms(run, oods, score="layer1.2/min_of_misp"):
         axis.legend(title=theirs, title_fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1), alignment="left")
     axes[0, 0].set_title(f"{score_label(score)}, {label(run)}")
     axes[-1, 0].set_xlabel("log-probability")
+    return figure
+
+
+def roc(run, ood, scores=("fc/msp", "fc/misp", "layer1.2/min_of_misp", "layer4.3/min_of_misp")):
+    """Slide 12: accepted shares of in- and out-distribution over all thresholds; dots: 95 % of the former accepted."""
+    if not (run and run.can_score(ood)):
+        return not_recorded()
+    figure, axis = plt.subplots(figsize=(6.6, 4.2))
+    for score, paint in zip(scores, (GREY, BLUE, VERMILION, GREEN)):
+        confidences = differences.confidences(run, ood, score)
+        is_known = np.repeat([1, 0], [len(part) for part in confidences])
+        accepted, found, _ = roc_curve(is_known, np.concatenate(confidences))
+        name = score_label(score) + (" at fc" if score.startswith("fc") else "")
+        axis.plot(100 * accepted, 100 * found, color=paint, label=f"{name}\nAUROC {100 * auc(accepted, found):.1f} %")
+        axis.plot(100 * metrics.fpr_at_tpr(*confidences), 95, "o", color=paint, ms=5)
+    axis.axhline(95, color=GREY, lw=0.8, ls=":")
+    axis.plot([0, 100], [0, 100], "--", color=GREY, lw=0.8)
+    axis.set(xlabel=f"accepted of {short(ood)} (FPR), %", ylabel=f"accepted of {run.config.dataset} (TPR), %")
+    axis.set(xlim=(-1, 101), ylim=(0, 101), title=f"ROC, {label(run)}")
+    axis.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
+    return figure
+
+
+def profiles(oods=("cifar100", "svhn", "places9_resize", "places9_fix")):
+    """`tables.by_profile`: how the main numbers move from one recorded profile to the next, and the thesis' beside.
+
+    Filled and solid: the log-softmax network without entropy loss. Open and dashed: ReLU. A bar spans the seeds.
+    """
+    table = tables.by_profile(oods=oods)
+    if table.empty:
+        return not_recorded()
+    places, measures = [*table.place.unique()], [*table.measure.unique()]
+    paints = dict(zip(measures, ("black", GREY, BLUE, VERMILION, GREEN, PURPLE)))
+    figure, axes = grown((len(oods) + 2) // 2, 2, 9, 2.5)
+    for axis in axes.flat[len(oods) + 1 :]:
+        axis.set_visible(False)
+    for axis, ood in zip(axes.flat, ["test", *oods]):
+        panel = table[table.ood.eq(ood)]
+        for (measure, activation), rows in panel.groupby(["measure", "activation"], sort=False):
+            soft = activation == "log_softmax"
+            at = np.array([places.index(place) for place in rows.place]) + (0.06 if soft else -0.06)
+            look = dict(color=paints[measure], mfc=paints[measure] if soft else "white")
+            ours = rows.place.ne("thesis").to_numpy()
+            errors = np.maximum([rows.ours - rows.low, rows.high - rows.ours], 0)
+            axis.errorbar(at, rows.ours, errors, fmt="o", ms=4, lw=1, **look, label=measure if soft else None)
+            axis.plot(at[ours], rows.ours[ours], "-" if soft else "--", color=paints[measure], lw=1.2)
+        instead = f" (thesis: {thesis.name_of(ood).upper()})" if ood in thesis.STANDS_FOR else ""
+        axis.set_title("test accuracy, %" if ood == "test" else f"AUROC, %: {short(ood)}{instead}")
+        axis.set_xticks(range(len(places)), places)
+        axis.set_xlim(-0.4, len(places) - 0.6)
+    handles, names = map(sum, zip(*(axis.get_legend_handles_labels() for axis in axes.flat[:2])), ([], []))
+    handles.append(plt.Line2D([], [], ls="--", marker="o", mfc="white", mec="black", color="black", ms=4))
+    names.append("open, dashed: ReLU; the rest: log-softmax, λ = 0")
+    figure.legend(handles, names, ncols=3, fontsize="small", loc="outside upper center")
     return figure
 
 

@@ -8,7 +8,7 @@ The chapters' tables are DataFrames of text, ready for `show`. A run that is not
 
 from collections import defaultdict
 from functools import partial
-from itertools import compress
+from itertools import compress, product
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ import pandas as pd
 from thesis_utils import metrics, runs
 from thesis_utils.book import formatting, thesis
 from thesis_utils.book.formatting import MISSING, NONE, absent, by_network, label, model_label
+from thesis_utils.models import LAYERS
 from thesis_utils.runs import store
 from thesis_utils.runs.config import ACCURACY_GRID, GRID
 from thesis_utils.scorers import sign
@@ -240,6 +241,53 @@ def mixture_metrics(run, near, far, shares, column="fc/misp"):
     return 100 * pd.DataFrame.from_dict(rows, orient="index")
 
 
+MAIN = {  # what `by_profile` follows: the method of `thesis.value`, or the block; the scores
+    "accuracy": ("accuracy", None),
+    "MSP at fc": ("msp", "fc/msp"),
+    "MiSP at fc": ("misp", "fc/misp"),
+    "min of MiSP, block 1": (1, "layer1.*/min_of_misp"),
+    "min of MiSP, block 4": (4, "layer4.*/min_of_misp"),
+    "Mahalanobis ensemble": ("mahalanobis_ensemble", "ensemble/mahalanobis_none"),
+}
+
+
+def by_profile(dataset="cifar10", oods=("cifar100", "svhn", "places9_resize", "places9_fix")):
+    """The main numbers (percent) of every profile that is recorded for an in-distribution, then the thesis'.
+
+    A row a measure of MAIN, out-distribution ("test" for the accuracy), network and place (a profile's width and
+    epochs, or "thesis"): `ours` the mean over seeds, `low` and `high` their range. Of a block the mean of its layers,
+    each in its better direction.
+    """
+    rows = []
+    for profile, activation in product(runs.PROFILES, ("relu", "log_softmax")):
+        config = runs.configure(profile, dataset=dataset, activation=activation)
+        place = f"width {config.width}\n{config.epochs} epochs"
+        for (measure, (_, scores)), ood in product(MAIN.items(), ("test", *oods)):
+            if (scores is None) == (ood == "test"):
+                found = [run for run in runs.seeds(config) if ood in ("test", *run.out_distributions())]
+                reading = "best_direction" if measure.startswith("min") else "fixed_direction"
+                values = [100 * (scored(run, ood, scores, reading).auroc.mean() if scores else run.accuracy())
+                          for run in found]  # fmt: skip
+                if values:
+                    rows.append((measure, ood, activation, place, np.mean(values), min(values), max(values)))
+    for (measure, (method, _)), activation in product(MAIN.items() if rows else (), ("relu", "log_softmax")):
+        for ood in {row[1] for row in rows if row[0] == measure}:
+            value = theirs(dataset, activation, ood, method)
+            if value is not None:
+                rows.append((measure, ood, activation, "thesis", value, value, value))
+    return pd.DataFrame(rows, columns=["measure", "ood", "activation", "place", "ours", "low", "high"])
+
+
+def theirs(dataset, activation, ood, method):
+    """The thesis' number of a measure of MAIN, for the scenes LSUN's; None where it has none."""
+    if isinstance(method, str):
+        found = thesis.value(dataset, activation, 0.0, thesis.name_of(ood), method)
+        return found and found[0]
+    curve = thesis.curve((activation, 0.0), ood, dataset) if activation == "log_softmax" else None
+    inside = [name.startswith(f"layer{method}") for name in LAYERS]
+    return None if curve is None else curve[inside].mean()
+
+
 def recorded():
     """The runs of `results/`, then your own of the book's profile: what each reached and where it came from."""
     mine = f"{runs.configure().profile}-*/config.json"
@@ -280,6 +328,19 @@ def made_by(models, all_seeds=False):
         f"Profile {config.profile}: ResNet-34 of width {config.width}, {' or '.join(map(str, epochs))} epochs, "
         f"{'one seed' if seeds == 1 else f'up to {seeds} seeds'}, trained on {' or '.join(datasets)} in "
         f"{precisions(found, seeds > 1)}; {images:,} in-distribution test images."
+    )
+
+
+def without_lsun(models):
+    """For a caption: why the rows of LSUN have the thesis' numbers only; empty where ours are there, or no such row."""
+    found = [one for run in models if run for one in runs.seeds(run.config)]
+    usual = {name for run in found for name in runs.OUT_DISTRIBUTIONS.get(run.config.dataset, ())}
+    if "lsun" not in usual or any("lsun" in run.scored() for run in found):
+        return ""
+    return (
+        " Rows lsun: the thesis' third set, of which these runs had no copy; only its numbers stand there. "
+        "Rows places9_*: scenes of nine of LSUN's ten categories, shrunk to 32 pixels without antialiasing (resize, as "
+        "LSUN-resize was) and with it (fix); they are other images, and the thesis has no numbers for them."
     )
 
 

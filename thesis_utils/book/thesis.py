@@ -31,6 +31,13 @@ def value(dataset, activation, entropy_factor, ood, method):
     return VALUES.get((dataset, activation, entropy_factor, ood, method))
 
 
+def best_cell(config, ood):
+    """(aggregation, layer) that the thesis names as its best for such a network (slides 28, 36), or None."""
+    found = value(config.dataset, config.activation, config.entropy_factor, name_of(ood), "best_aggregation")
+    *words, layer = found[1].split() if found else [None]
+    return ("_".join(words).lower(), layer) if words else None
+
+
 def name_of(ood):
     """The thesis' data set to compare one of ours with: itself, or LSUN for the scenes that stand in for it."""
     return STANDS_FOR.get(ood, ood)
