@@ -24,6 +24,11 @@ def found(profile=None, dataset=None):
     return {(name, cell): seeds for name, grid in grids.items() for cell, seeds in grid.items() if seeds}
 
 
+def shown(run):
+    """The out-distributions whose images are here: all but LSUN."""
+    return [name for name in run.out_distributions() if name != "lsun"]
+
+
 def along(run, ood):
     """AUROC in percent of min of MiSP layer by layer, (L,)."""
     return 100 * tables.scored(run, ood, "layer.*/min_of_misp", "best_direction").auroc
@@ -41,10 +46,10 @@ def summary(models):
     rows = {}
     for (architecture, cell), seeds in models.items():
         row = {("", "test accuracy, %"): several([100 * run.accuracy() for run in seeds])}
-        for ood in [name for name in seeds[0].out_distributions() if name != "lsun"]:
+        for ood in shown(seeds[0]):
             final = [100 * tables.scored(run, ood, "fc/misp").auroc.item() for run in seeds]
             row["MiSP at the final layer", ood] = several(final)
-        for ood in [name for name in seeds[0].out_distributions() if name != "lsun"]:
+        for ood in shown(seeds[0]):
             row["min of MiSP, first third minus last", ood] = several(
                 [first - last for first, last in (thirds(run, ood) for run in seeds)], "+"
             )
@@ -84,10 +89,9 @@ def agreement(models):
     rows = {}
     for architecture in NAMES:
         seeds = [run for (name, _), many in models.items() if name == architecture for run in many]
-        for ood in seeds[0].out_distributions() if seeds else ():
-            if ood != "lsun":
-                early = [np.subtract(*thirds(run, ood)) > 0 for run in seeds]
-                rows.setdefault(NAMES[architecture], {})[ood] = f"{sum(early)} of {len(early)}"
+        for ood in shown(seeds[0]) if seeds else ():
+            early = [np.subtract(*thirds(run, ood)) > 0 for run in seeds]
+            rows.setdefault(NAMES[architecture], {})[ood] = f"{sum(early)} of {len(early)}"
     if not rows:
         return pd.DataFrame({"": [MISSING]})
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("first third ahead of the last in")
@@ -100,7 +104,7 @@ def outlier_exposure(profile=None, dataset=None, cell=CELLS[1]):
     tuned = {method: one for method, one in tuned.items() if one}
     if not tuned:
         return plots.not_recorded()
-    oods = [name for name in run.out_distributions() if name != "lsun"]
+    oods = shown(run)
     figure, axes = plots.grown(1, len(oods), width=9, height=2.6, sharey=True)
     labels = {"outlier_exposure": "Outlier Exposure", "energy": "energy fine-tuning"}
     for axis, ood in zip(axes.flat, oods):
