@@ -97,7 +97,7 @@ def shown(row, metric):
     if isinstance(row, str):
         return row
     text = interval(*100 * row[AREA].astype(float)) if metric == "auroc" else f"{100 * row[metric]:.1f}"
-    return f"{text}\n{row.name}".rstrip()
+    return f"{text}\n{row.name}".rstrip().replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def tested_on(run):

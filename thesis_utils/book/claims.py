@@ -234,7 +234,7 @@ def early_gain(run, far, near="cifar100"):
 
 
 def untrained(network, dataset="cifar10"):
-    """Whether our networks of a kind lack more than UNTRAINED points of the thesis' accuracy."""
+    """A doubt where our networks of a kind lack more than UNTRAINED points of the thesis' accuracy."""
 
     def doubt(found):
         models, theirs = found[dataset, *network], number(dataset, network, "test", "accuracy")
@@ -244,7 +244,7 @@ def untrained(network, dataset="cifar10"):
         kind = short(network)
         return (
             f"Our {kind} network ({len(models)} trained) reaches {ours:.1f} % where the thesis' has {theirs:.2f} %: "
-            "it has not trained, and the difference is that of the training"
+            "it has not trained as far, and the difference may be all training"
         )
 
     return doubt

@@ -12,8 +12,17 @@ import pandas as pd
 from thesis_utils import runs
 from thesis_utils.book import tables, thesis
 from thesis_utils.book.claims import ABOVE, CLAIMS, COMPARABLE, NO_WORSE, SCENES, SETS, Claim, gather, ours_of, short
-from thesis_utils.book.differences import spanned
-from thesis_utils.book.formatting import MISSING, NONE, UNSCORED, interval, model_label, thesis_number
+from thesis_utils.book.differences import area, layers, spanned
+from thesis_utils.book.formatting import (
+    MISSING,
+    NONE,
+    UNSCORED,
+    by_network,
+    interval,
+    model_label,
+    thesis_number,
+)
+from thesis_utils.models import LAYERS
 
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = VERDICTS = "reproduced", "not reproduced", "cannot be decided at this scale"
 HOLDS, FAILS, OPEN, ALONE, ABSENT = "Holds", "Against it", "Open", "One seed of each", "Not recorded yet"
@@ -156,7 +165,7 @@ def claims(lines):
 def parted(lines):
     """Where the two sets in LSUN's place say something else: the counted cells whose outcomes differ."""
     rows = {}
-    for line in lines:
+    for line in (line for line in lines if not line.doubt):
         shown = [cell for cell in line.counted if cell.ood in SCENES and cell.ours is not None]
         cells = {(cell.network, cell.ood): cell for cell in shown}
         for network in dict.fromkeys(network for network, _ in cells):
@@ -174,18 +183,39 @@ def parted(lines):
 
 def named(lines):
     """The claims by verdict, with `places9_resize` in LSUN's place, in the thesis' words: Markdown."""
-    found = {
-        word: "; ".join(f"{line.claim.says} (slide {line.claim.slides})" for line in lines if line.verdict == word)
-        for word in VERDICTS
-    }
-    return "\n".join(f"- **{word.capitalize()}**: {claims or 'none'}." for word, claims in found.items())
+    found = []
+    for word in VERDICTS:
+        claims = [line.claim for line in lines if line.verdict == word]
+        found += [f"- **{word.capitalize()}**" + ("" if claims else ": none")]
+        found += [f"  - {claim.says} (slide{'s' * (',' in claim.slides)} {claim.slides})" for claim in claims]
+    return "\n".join(found)
 
 
 def own_result(lines):
     """What the claim that is one of design gives in our networks: Markdown."""
     (line,) = [line for line in lines if "of design" in line.doubt]
-    cells = [f"{extent([cell.ours])} on `{cell.ood}`" for cell in line.cells if cell.ours is not None]
+    cells = [
+        f"{extent([cell.ours])} on `{cell.ood}`".replace("\n", " ") for cell in line.cells if cell.ours is not None
+    ]
     return f"{line.claim.tested_as.removeprefix('our reading: ')}, in points: {', '.join(cells) or MISSING}."
+
+
+def moved(profile=None):
+    """How far a network's seeds lie apart, AUROC in points: at the final layer, and min of MiSP at the others."""
+    rows, finals = {}, {"MSP": "fc/msp", "MiSP": "fc/misp"}
+    for (_, *network), models in gather(profile).items():
+        for ood in models[0].out_distributions() if len(models) > 1 else []:
+            seeds = [run for run in models if ood in run.out_distributions()]
+            fc = {name: np.array([area(run, ood, score) for run in seeds]) for name, score in finals.items()}
+            inner = np.ptp([layers(run, ood)[:, 0] for run in seeds], axis=0)
+            rows[model_label(*network), ood] = {
+                ("", "seeds"): str(len(seeds)),
+                **{("final layer", name): f"{np.ptp(found[:, 0]):.1f}" for name, found in fc.items()},
+                ("min of MiSP", "middle"): f"{np.median(inner):.1f}",
+                ("min of MiSP", "widest"): f"{inner.max():.1f}, {LAYERS[inner.argmax()]}",
+                ("DeLong", "interval"): f"{np.diff(fc['MiSP'][:, 1:]).mean():.1f}",
+            }
+    return by_network(rows)
 
 
 # --- numbers ----------------------------------------------------------------------------------------
