@@ -310,8 +310,8 @@ def in_short(lines, numbers):
     """The same in a sentence or two, and which claims the two sets tell apart: Markdown."""
     table, number = summary(lines, numbers), numbers.verdict.value_counts().reindex(VERDICTS, fill_value=0)
     first, second = (", ".join(f"**{table.loc[row, word]}** {word}" for word in VERDICTS) for row in table.index[:2])
-    moved = [line.claim.slides for line in lines if line.on[FIX][0] != line.verdict]
+    moved = [line.claim.says for line in lines if line.on[FIX][0] != line.verdict]
     text = f"Of the thesis' {len(lines)} claims, with `{RESIZE}` in LSUN's place: {first}. With `{FIX}`: {second}"
-    text += f" (another verdict on slides {'; '.join(moved)}). " if moved else ". No verdict differs. "
+    text += f" (another verdict: {'; '.join(moved)}). " if moved else ". No verdict differs. "
     ours = ", ".join(f"**{number[word]}** {word}" for word in VERDICTS)
     return f"{text}Of its {len(numbers)} numbers: {ours}."
