@@ -39,6 +39,7 @@ VARIANTS = (  # activation, optimizer, peak learning rate, clipped, features adj
     ("log_softmax", ADAMW, 2e-3, True, False),
     ("log_softmax", ADAMW, 2e-3, True, True),
     ("log_softmax", ADAMW, 1e-2, True, True),
+    ("log_softmax", SGD, 0.1, True, False),
 )
 COLUMNS = ("activation", "optimizer", "learning_rate", "clipped", "adjusted", "largest_loss", "last_loss", "accuracy")
 

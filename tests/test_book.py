@@ -67,7 +67,7 @@ def test_pages_in_a_browser(html, browser):
         assert not outside and not errors, (path.name, outside, errors)
         sizes = page.eval_on_selector_all("main img", "images => images.map(i => i.naturalWidth)")
         assert all(sizes), path.name
-        cells = page.eval_on_selector_all("main table tbody td", "cells => cells.map(c => c.innerText.trim())")
+        cells = page.eval_on_selector_all("main table tbody td", "cells => cells.map(c => c.textContent.trim())")
         assert all(cells) and "nan" not in cells, path.name
         cut = page.evaluate(
             "[...document.querySelectorAll('main table')].filter(t => t.getBoundingClientRect().right >"

@@ -70,7 +70,7 @@ def test_every_file_is_read_in_one_sitting():
     assert {str(path.relative_to(ROOT)): length(path) for path in PACKAGE.rglob("*.py") if length(path) > 400} == {}
 
 
-@pytest.mark.parametrize("pattern, most", [("[!_]*.py", 2060), ("**/*.py", 6000)], ids=["method", "package"])
+@pytest.mark.parametrize("pattern, most", [("[!_]*.py", 2060), ("**/*.py", 6800)], ids=["method", "package"])
 def test_the_method_and_the_package_stay_short(pattern, most):
     assert length(*PACKAGE.glob(pattern)) <= most
 

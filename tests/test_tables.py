@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from thesis_utils import evaluation, metrics, runs
-from thesis_utils.book import baselines, experiments, plots, sentences, tables, thesis, verdict
-from thesis_utils.book.formatting import MISSING, UNSCORED, model_label, over_seeds
+from thesis_utils.book import baselines, experiments, match, plots, sentences, tables, thesis, verdict
+from thesis_utils.book.formatting import MISSING, NONE, UNSCORED, model_label, over_seeds
 from thesis_utils.models import LAYERS
 from thesis_utils.runs import store
 from thesis_utils.runs.config import ACCURACY_GRID
@@ -240,17 +240,49 @@ def test_baselines_are_missing_only_where_they_are():
         tuned_networks = runs.fine_tunings(run.config)
         for (ood, _), column in baselines.table(run).xs("ours", axis=1, level=1, drop_level=False).items():
             compared = {UNSCORED if ood not in run.store.baselines else None}
-            assert set(column[[name for name in column.index if name in baselines.TUNED]].map(told)) == compared
+            assert set(column[column.index.isin(baselines.TUNED, level="method")].map(told)) == compared
             for method, (name, _) in baselines.FINE_TUNED.items():
                 other = runs.find(tuned_networks[method])
                 expected = MISSING if not other else None if ood in other.scored() else UNSCORED
-                assert column[column.index.str.startswith(name)].map(told).tolist() == [expected]
+                found = column.index.get_level_values("method").str.startswith(name)
+                assert column[found].map(told).tolist() == [expected]
     before_and_after = baselines.fine_tuning(tables.grid(dataset="cifar10"))
     for label, (activation, factor) in list(NETWORKS.items()):
         if label in before_and_after.index:
             config = runs.configure(activation=activation, entropy_factor=factor, dataset="cifar10")
             found = [runs.find(config), *map(runs.find, runs.fine_tunings(config).values())]
             assert [told(text) == MISSING for text in before_and_after.loc[label]] == [not run for run in found]
+
+
+def test_the_papers_numbers_stand_where_they_belong():
+    """Lee et al. (2018), ResNet-34 on CIFAR-10 against SVHN: tuned on FGSM images, on SVHN, and without a step."""
+    found = baselines.table(runs.find(runs.configure("compact", activation="relu")), oods=["svhn"])["svhn", "papers"]
+    of = {protocol: found[group] for protocol, group in baselines.PROTOCOLS.items()}
+    assert found[baselines.NOTHING, "MSP"] == "89.9"
+    assert (of["none"]["ODIN"], of["none"]["ensemble with a step"]) == ("86.5", "95.5")
+    assert (of["oracle"]["ODIN"], of["oracle"]["ensemble"]) == ("96.7", "98.37")
+    assert set(of["held_out"]) == {NONE}
+
+
+def test_a_fair_match_looks_at_what_it_says():
+    """Layer and direction: the AUROC farthest from one half; above it high scores are out, below it low ones."""
+    assert match.choice(pd.Series({"a": 0.6, "b": 0.9, "c": 0.3})) == ("b", -1)
+    assert match.choice(pd.Series({"a": 0.6, "b": 0.3, "c": 0.1})) == ("c", 1)
+    known, unknown = (pd.DataFrame(dict.fromkeys(match.SCORES, values)) for values in ([0.0, 1.0], [2.0, 3.0]))
+    assert match.areas(known, unknown).tolist() == [1.0] * 16
+
+    def run(**sets):
+        scores = {"cifar10": known, "calibration": known, "svhn": unknown, "cifar100": unknown} | sets
+        config = SimpleNamespace(dataset="cifar10", name="a run that no experiment has read")
+        held_out = {"svhn": "cifar100", "cifar100": "svhn"}.get
+        return SimpleNamespace(config=config, scores=scores.get, scored=lambda: list(scores), held_out=held_out,
+                               out_distributions=lambda: ["svhn", "cifar100"])  # fmt: skip
+
+    assert match.result(run(), "svhn", "held_out").auroc == 1
+    turned = match.result(run(cifar100=-unknown), "svhn", "held_out")  # the other set lies below
+    assert turned.auroc == 0 and turned.name == "layer1.1 ↓"
+    assert match.result(run(cifar100=-unknown), "svhn", "oracle").auroc == 1
+    assert match.result(run(), "svhn", "none") is None
 
 
 def test_mixed_takes_the_share_it_says():

@@ -63,14 +63,14 @@ def test_the_rule_of_claims(kind, found, expected):
     assert verdict.decide(kind, found)[0] == expected
 
 
-def a_run(seed=0, network=RELU, dataset="cifar10", correct=0.8, near=None, **areas):
+def a_run(seed=0, network=RELU, dataset="cifar10", correct=0.8, near=None, fix=None, **areas):
     """What a run offers, of 200 images a set, by the AUROCs (shares, in the fixed direction) that are chosen for it.
 
     `msp`, `misp`, `ensemble`: a number; `min_of_misp`, `mahalanobis` and `max_of_asp`, in place of all other
     aggregations: a number for each of the four blocks. What is not chosen is 0.5. Every interval reaches one point to
-    either side. `near`: other AUROCs for the near set.
+    either side. `near`, `fix`: other AUROCs for the near set and, which is there only with these, for places9_fix.
     """
-    sets = ("cifar100" if dataset == "cifar10" else "cifar10", "svhn", "places9_resize")
+    sets = ("cifar100" if dataset == "cifar10" else "cifar10", "svhn", "places9_resize", *["places9_fix"] * bool(fix))
 
     def by_score(**areas):
         found = {f"fc/{score}": areas.get(score, 0.5) for score in ("msp", "misp", "asp")}
@@ -79,6 +79,7 @@ def a_run(seed=0, network=RELU, dataset="cifar10", correct=0.8, near=None, **are
         return found | {"ensemble/mahalanobis_none": areas.get("ensemble", 0.5)}
 
     chosen = {ood: by_score(**areas) for ood in sets} | {sets[0]: by_score(**areas | (near or {}))}
+    chosen |= {name: by_score(**areas | fix) for name in sets[3:]}
 
     def scores(name):
         """Known images score 0; of the others the share that the AUROC says is less sure, the rest surer."""
@@ -192,6 +193,52 @@ def test_the_interval_of_a_difference_is_as_wide_as_both():
     assert above.ours == pytest.approx([40, 39, 41]) and below.ours == pytest.approx([-40, -41, -39])
 
 
+def test_both_sets_in_lsuns_place_are_judged():
+    """Block 1 beats the final layer by 15 on one and loses by 15 on the other: the verdicts part."""
+    areas = {MIN: [0.9, 0.5, 0.5, 0.6], "misp": 0.75}
+    claim, found = found_cells(
+        "AUROC: min of MiSP in block 1 − MiSP at the final layer", plain=areas | {"fix": {MIN: 4 * [0.6]}}
+    )
+    assert {cell.ood: round(cell.ours[0]) for cell in found} == {"places9_resize": 15, "places9_fix": -15, "svhn": 15}
+    assert all(cell.thesis == pytest.approx(99.63 - 93.53, abs=0.02) for cell in found if cell.ood != "svhn")
+    line = verdict.judged(
+        claim, {("cifar10", *LOG_SOFTMAX): [a_run(seed, LOG_SOFTMAX, **areas, fix={MIN: 4 * [0.6]}) for seed in (0, 1)]}
+    )
+    assert [line.on[name][0] for name in claims.SCENES] == [REPRODUCED, NOT_REPRODUCED]
+    (parted,) = verdict.parted([line]).to_dict("records")
+    assert parted["places9_resize"].startswith(verdict.HOLDS) and parted["places9_fix"].startswith(verdict.FAILS)
+    text = verdict.claims([line]).iloc[0]
+    assert text.verdict == f"places9_resize: {REPRODUCED}\nplaces9_fix: {NOT_REPRODUCED}"
+    assert "With places9_fix: Holds in 1 of 2" in text.why
+
+
+def test_one_direction_of_far_for_both_sets():
+    """Block 1 minus block 4 is wanted on each far set, under whatever name."""
+    _, found = found_cells(FAR_NEAR, plain={MIN: [0.9, 0.5, 0.5, 0.6], "fix": {MIN: [0.8, 0.5, 0.5, 0.6]}})
+    assert {cell.ood: round(cell.ours[0]) for cell in found} == {
+        "cifar100": -30, "places9_resize": 30, "places9_fix": 20, "svhn": 30
+    }  # fmt: skip
+
+
+def test_a_doubt_decides_nothing():
+    """A network that lacks over ten points of accuracy has not trained; what the entropy loss averages is unknown."""
+    softmax = dict(plain=dict(correct=0.9), softmax=dict(correct=0.7))
+
+    def judged(tested_as, **networks):
+        claim, _ = found_cells(tested_as, **networks)
+        found = defaultdict(list)
+        for name, chosen in networks.items():
+            found["cifar10", *NETWORKS[name]] = [a_run(seed, NETWORKS[name], **chosen) for seed in (0, 1)]
+        return verdict.judged(claim, found)
+
+    assert judged("accuracy, log-softmax − softmax", **softmax).verdict == UNDECIDED
+    softmax["softmax"]["correct"] = 0.81
+    assert judged("accuracy, log-softmax − softmax", **softmax).verdict == REPRODUCED
+    entropy = judged(IN_BLOCK_4, entropy={MIN: 4 * [0.5]}, plain={MIN: 4 * [0.9]})
+    assert entropy.verdict == UNDECIDED and "entropy loss" in entropy.doubt
+    assert "Against it" in verdict.claims([entropy]).why.item()
+
+
 @pytest.mark.parametrize("tested_as, kind, what, others, expected", [
     # wanted: above 0; our interval: 2 points to either side
     (IN_BLOCK_4, ABOVE, {MIN: 4 * [0.63]}, {MIN: 4 * [0.6]}, REPRODUCED),
@@ -260,7 +307,7 @@ def test_a_number_of_ours_spans_the_seeds(monkeypatch):
 
 def test_without_any_run_every_line_says_so(monkeypatch):
     monkeypatch.setattr(runs, "seeds", lambda config: [])
-    for table in (verdict.claims(), verdict.numbers()):
+    for table in (verdict.claims(verdict.lines()), verdict.numbers()):
         assert set(table.verdict) == {UNDECIDED} and set(table.ours) == {MISSING}
 
 
@@ -275,7 +322,10 @@ def test_every_number_of_the_thesis_has_one_line():
     assert len(table) == len(thesis.TABLES) and table.index.is_unique
     shown = sorted(float(text.split("\n")[0]) for text in table.thesis)
     assert shown == pytest.approx(sorted(thesis.TABLES.value))
-    assert verdict.summary(numbers=table).loc["numbers", list(verdict.VERDICTS)].sum() == len(table)
+    lines = verdict.lines()
+    assert verdict.summary(lines, table)[list(verdict.VERDICTS)].sum(axis=1).tolist() == [26, 26, 77]
+    assert verdict.by_table(table)[["numbers", *verdict.VERDICTS]].sum().loc["numbers"] == 77
+    assert "26 claims" in verdict.in_short(lines, table) and "77 numbers" in verdict.in_short(lines, table)
 
 
 def test_no_verdict_is_typed():

@@ -3,29 +3,18 @@
 import pandas as pd
 
 from thesis_utils import runs
-from thesis_utils.book import thesis
+from thesis_utils.book import match, thesis
 from thesis_utils.book.formatting import MISSING, NONE, UNSCORED, by_network, interval, model_label, score_label
 from thesis_utils.book.tables import AREA, best_score, scored
 
-PROTOCOLS = {
-    "oracle": "tuned on the tested set",
-    "held_out": "tuned on another set",
-    "none": "tuned on adversarial images",
+PROTOCOLS = {  # what somebody may look at who chooses: the groups of `table`, between the first and the last
+    "none": "in-distribution images, distorted by an adversarial step",
+    "held_out": "one other out-distribution",
+    "oracle": "the tested set: an oracle",
 }
-TUNED = {"ODIN without a step": ("odin", False, "none")} | {
-    f"{name}, {words}": (method, preprocessing, protocol)
-    for method, preprocessing, name in (
-        ("odin", True, "ODIN"),
-        ("mahalanobis", False, "Mahalanobis ensemble"),
-        ("mahalanobis", True, "Mahalanobis ensemble with preprocessing"),
-    )
-    for protocol, words in PROTOCOLS.items()
-}
-AS_IN_THE_PAPERS = {  # the rows that are made as the numbers of the literature were
-    "MSP": "msp", "energy": "energy", "ODIN, tuned on the tested set": "odin",
-    "Mahalanobis ensemble with preprocessing, tuned on the tested set": "mahalanobis",
-    "Outlier Exposure (MSP)": "outlier_exposure", "energy fine-tuning (energy)": "energy_fine_tuning",
-}  # fmt: skip
+NOTHING, OUTLIERS = "nothing", "thousands of outliers, in training"
+TUNED = {"ODIN": ("odin", True), "ensemble": ("mahalanobis", False), "ensemble with a step": ("mahalanobis", True)}
+BEST_LAYER = ("mahalanobis", "min_of_misp")
 FINE_TUNED = {"outlier_exposure": ("Outlier Exposure", "fc/msp"), "energy": ("energy fine-tuning", "fc/energy")}
 PAPERS = {"svhn": "svhn", "lsun": "lsun_resize"}  # the literature's name of a set of ours
 
@@ -40,49 +29,75 @@ def networks(models):
     return [one for run in models.values() if run for one in (run, *fine_tuned(run).values())]
 
 
-def summarised(row):
-    """AUROC with its interval, then FPR95, in percent."""
-    return f"{interval(*100 * row[AREA])}\nFPR95 {100 * row.fpr95:.1f}"
+def results(run, ood):
+    """{(what may be looked at, method): metrics (shares), named by what was chosen; or a text why there are none}.
+
+    Untuned scores and fine-tuned networks: all test images, one direction for all. Min of MiSP with a chosen layer and
+    direction (`match`): all test images. ODIN and the ensemble: the fewer images of `baselines.csv`, none of which was
+    tuned on. "Best layer" is chosen on the tested images themselves.
+    """
+    rows = {(NOTHING, score_label(name)): row.rename("") for name, row in scored(run, ood, "fc/.*").iterrows()}
+    found = run.baselines(ood).set_index(["method", "preprocessing", "protocol"]) if run.compared([ood]) else None
+
+    def tuned(method, preprocessing, protocol):
+        if found is None:
+            return UNSCORED
+        row = found.loc[method, preprocessing, protocol].squeeze()
+        return row.rename(f"ε = {row.epsilon:g}" if preprocessing else "")
+
+    rows[NOTHING, "ODIN without a step"] = tuned("odin", False, "none")
+    for protocol, group in PROTOCOLS.items():
+        for name, (method, preprocessing) in TUNED.items():
+            rows[group, name] = tuned(method, preprocessing, protocol)
+        if protocol != "oracle":
+            one = match.result(run, ood, protocol)
+            rows[group, f"{score_label('min_of_misp')}, chosen layer"] = UNSCORED if one is None else one
+    for name in BEST_LAYER:
+        one = best_score(run, ood, f"layer.*/{name}")
+        rows[group, f"{score_label(name)}, best layer"] = one.rename(one.name.split("/")[0])
+    for method, other in fine_tuned(run).items():
+        name, score = FINE_TUNED[method]
+        there = other and ood in other.out_distributions()
+        row = scored(other, ood, score).iloc[0].rename("") if there else UNSCORED if other else MISSING
+        rows[OUTLIERS, f"{name} ({score_label(score)})"] = row
+    return rows
 
 
-def table(run, oods=None):
-    """Every method on one network: AUROC with its interval, FPR95 below; ResNet-34's numbers in the literature beside.
+def table(run, metric="auroc", oods=None):
+    """Every method on one network, in percent, by what it may look at; ResNet-34's numbers in the literature beside.
 
-    Untuned scores and fine-tuned networks: all test images, one direction for all. "Best layer" is an oracle in layer
-    and direction. Tuned methods: the fewer images of `baselines.csv`, none of which was tuned on.
+    `metric` is "auroc", with its 95 % interval, or "fpr95".
     """
     if run is None:
         return by_network({})
-    oods, rows = oods or run.out_distributions(), {}
+    oods, columns = oods or run.out_distributions(), {}
     if compared := run.compared(oods):
         run.baselines(*compared)  # at once: they share the images to tune on
     for ood in oods:
-        column = {score_label(score): summarised(row) for score, row in scored(run, ood, "fc/.*").iterrows()}
-        for name in ("mahalanobis", "min_of_misp"):
-            top = best_score(run, ood, f"layer.*/{name}")
-            column[f"{score_label(name)}, best layer (oracle)"] = f"{summarised(top)}\n{top.name.split('/')[0]}"
-        column |= tuned(run, ood)
-        for method, other in fine_tuned(run).items():
-            name, score = FINE_TUNED[method]
-            cell = UNSCORED if other else MISSING
-            if other and ood in other.out_distributions():
-                cell = summarised(scored(other, ood, score).iloc[0])
-            column[f"{name} ({score_label(score)})"] = cell
-        rows[ood, "ours"] = column
+        found = results(run, ood)
+        columns[ood, "ours"] = {place: shown(row, metric) for place, row in found.items()}
         if run.config.dataset == "cifar10" and ood in PAPERS:
-            quoted = thesis.LITERATURE.query("network == 'ResNet-34' and ood == @PAPERS[@ood]")
-            values = quoted.set_index("method").value
-            rows[ood, "papers"] = {name: values.get(AS_IN_THE_PAPERS.get(name), NONE) for name in column}
-    return pd.DataFrame(rows)
+            quoted = thesis.PAPERS[thesis.PAPERS.ood.eq(PAPERS[ood])].set_index(["method", "preprocessing", "protocol"])
+            values = {place_of(*place): f"{row[metric]:g}" for place, row in quoted.iterrows()}
+            columns[ood, "papers"] = {place: values.get(place, NONE) for place in found}
+    frame = pd.DataFrame(columns)
+    frame.index = pd.MultiIndex.from_tuples(frame.index, names=["may look at", "method"])
+    return frame
 
 
-def tuned(run, ood):
-    """{method and protocol: cell} of ODIN and the ensemble, with the epsilon that was chosen."""
-    if not run.compared([ood]):
-        return dict.fromkeys(TUNED, UNSCORED)
-    found = run.baselines(ood).set_index(["method", "preprocessing", "protocol"])
-    rows = {name: found.loc[key].squeeze() for name, key in TUNED.items()}
-    return {name: summarised(row) + (f"\nε = {row.epsilon:g}" if row.name[1] else "") for name, row in rows.items()}
+def place_of(method, preprocessing, protocol):
+    """The row of `table` that is made as a number of the papers was."""
+    if method == "msp":
+        return NOTHING, score_label("fc/msp")
+    return PROTOCOLS[protocol], {made: name for name, made in TUNED.items()}[method, preprocessing]
+
+
+def shown(row, metric):
+    """A number in percent, an AUROC with its interval, and what was chosen for it."""
+    if isinstance(row, str):
+        return row
+    text = interval(*100 * row[AREA].astype(float)) if metric == "auroc" else f"{100 * row[metric]:.1f}"
+    return f"{text}\n{row.name}".rstrip().replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def tested_on(run):

@@ -1,20 +1,32 @@
 """A verdict on every claim and every number of the thesis, computed from whatever runs there are.
 
 `decide` turns a claim's cells into a verdict, `judge` does so for a number of the thesis' tables. The chapter has both
-rules in words.
+rules in words. What the thesis says of LSUN is judged on each of `claims.SCENES`.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from thesis_utils import runs
 from thesis_utils.book import tables, thesis
-from thesis_utils.book.claims import ABOVE, CLAIMS, COMPARABLE, NO_WORSE, SETS, gather, ours_of, short
-from thesis_utils.book.differences import spanned
-from thesis_utils.book.formatting import MISSING, NONE, UNSCORED, interval, model_label, thesis_number
+from thesis_utils.book.claims import ABOVE, CLAIMS, COMPARABLE, NO_WORSE, SCENES, SETS, Claim, gather, ours_of, short
+from thesis_utils.book.differences import area, layers, spanned
+from thesis_utils.book.formatting import (
+    MISSING,
+    NONE,
+    UNSCORED,
+    by_network,
+    interval,
+    model_label,
+    thesis_number,
+)
+from thesis_utils.models import LAYERS
 
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = VERDICTS = "reproduced", "not reproduced", "cannot be decided at this scale"
 HOLDS, FAILS, OPEN, ALONE, ABSENT = "Holds", "Against it", "Open", "One seed of each", "Not recorded yet"
+RESIZE, FIX = SCENES
 MARGIN = 1.0  # points: how far from the thesis' number still counts as the same
 
 
@@ -49,27 +61,30 @@ def outcome(ours, least, most):
     return HOLDS if least < low and high < most else FAILS if high < least or most < low else OPEN
 
 
-def decide(kind, cells):
+def counts(cell, least, most):
+    """Whether the thesis' own number shows the claim in this cell; where it has said so in words, it does."""
+    return cell.thesis is None or least < cell.thesis < most
+
+
+def decide(kind, cells, doubt=""):
     """(verdict, why, the counted cells) of a claim.
 
     Counted are the cells in which the thesis' own numbers show the claim. It is reproduced if it holds in all of them,
-    not reproduced if it fails in one, and undecided otherwise.
+    not reproduced if it fails in one, and undecided otherwise, or where there is a `doubt`.
     """
     least, most = bounds(kind, cells)
-    counted = [cell for cell in cells if cell.thesis is None or least < cell.thesis < most]
+    counted = [cell for cell in cells if counts(cell, least, most)]
     outcomes = [outcome(cell.ours, least, most) for cell in counted]
     if set(outcomes) <= {ABSENT}:
         return UNDECIDED, MISSING, counted
-    stand_ins = sorted({cell.ood for cell in counted} & set(thesis.STANDS_FOR))
-    named = "".join(f" ({name} for {thesis.STANDS_FOR[name].upper()})" for name in stand_ins)
-    sentences = [f"Holds in {outcomes.count(HOLDS)} of {len(counted)}{named}"]
+    sentences = [f"Holds in {outcomes.count(HOLDS)} of {len(counted)}"]
     for word in (FAILS, OPEN, ALONE, ABSENT):
         if where := [cell for cell, found in zip(counted, outcomes) if found == word]:
             sentences.append(f"{word}: {places(where, word in (FAILS, OPEN))}")
     if left := [cell for cell in cells if cell not in counted]:
         sentences.append(f"Not counted: {places(left, False)}")
     verdict = NOT_REPRODUCED if FAILS in outcomes else REPRODUCED if set(outcomes) == {HOLDS} else UNDECIDED
-    return verdict, ".\n".join(sentences) + ".", counted
+    return UNDECIDED if doubt else verdict, ".\n".join(sentences) + ".", counted
 
 
 def places(cells, values):
@@ -94,29 +109,119 @@ def extent(vectors):
     return whole("\nto ".join(dict.fromkeys([*texts[:1], *texts[-1:]])))
 
 
-def claims(profile=None):
-    """The thesis' claims in the order of its slides: what its own numbers say, what ours, and the verdict."""
-    found, rows = gather(profile), []
-    for claim in CLAIMS:
-        cells = claim.cells(found)
-        verdict, why, counted = decide(claim.kind, cells)
-        least, most = bounds(claim.kind, cells)
-        wanted = {ABOVE: "above 0", NO_WORSE: f"at least {least:+.1f}", COMPARABLE: f"within ±{most:.1f}"}[claim.kind]
-        theirs = [[cell.thesis] for cell in counted if cell.thesis is not None and not np.isnan(cell.thesis)]
+@dataclass(frozen=True)
+class Line:
+    """A claim as judged: with each of SCENES in LSUN's place (verdict, why, the counted cells), and on all cells."""
+
+    claim: Claim
+    cells: list
+    least: float
+    most: float
+    on: dict  # {RESIZE: (verdict, why, counted), FIX: the same}
+    doubt: str
+
+    verdict = property(lambda self: self.on[RESIZE][0])
+    counted = property(lambda self: [cell for cell in self.cells if counts(cell, self.least, self.most)])
+
+    def outcome(self, cell):
+        return outcome(cell.ours, self.least, self.most)
+
+
+def judged(claim, found):
+    cells, doubt = claim.cells(found), claim.doubt(found)
+    others = {RESIZE: FIX, FIX: RESIZE}
+    on = {scenes: decide(claim.kind, [cell for cell in cells if cell.ood != other], doubt)
+          for scenes, other in others.items()}  # fmt: skip
+    return Line(claim, cells, *bounds(claim.kind, cells), on, doubt)
+
+
+def lines(profile=None):
+    """The thesis' claims in the order of its slides, judged."""
+    found = gather(profile)
+    return [judged(claim, found) for claim in CLAIMS]
+
+
+def claims(lines):
+    """The claims in words: what the thesis' own numbers say, what ours, and the verdict."""
+    rows = []
+    for line in lines:
+        claim, cells = line.claim, line.counted
+        wanted = {
+            ABOVE: "above 0", NO_WORSE: f"at least {line.least:+.1f}", COMPARABLE: f"within ±{line.most:.1f}"
+        }[claim.kind]  # fmt: skip
+        theirs = [[cell.thesis] for cell in cells if cell.thesis is not None and not np.isnan(cell.thesis)]
+        (resize, why, _), (fix, other, _) = line.on.values()
         rows.append({
             "slides": claim.slides,
             "the thesis says": f"{claim.says}\nTested: {claim.tested_as}, {wanted}",
-            "verdict": verdict,
+            "verdict": resize if fix == resize else f"{RESIZE}: {resize}\n{FIX}: {fix}",
             "thesis": extent(theirs) or "in words",
-            "ours": extent(cell.ours for cell in counted if cell.ours is not None) or MISSING,
-            "why": why,
+            "ours": extent(cell.ours for cell in cells if cell.ours is not None) or MISSING,
+            "why": "\n".join([f"{line.doubt}."] * bool(line.doubt) + [why] + [f"With {FIX}: {other}"] * (other != why)),
         })  # fmt: skip
     return pd.DataFrame(rows).set_index("slides")
+
+
+def parted(lines):
+    """Where the two sets in LSUN's place say something else: the counted cells whose outcomes differ."""
+    rows = {}
+    for line in (line for line in lines if not line.doubt):
+        shown = [cell for cell in line.counted if cell.ood in SCENES and cell.ours is not None]
+        cells = {(cell.network, cell.ood): cell for cell in shown}
+        for network in dict.fromkeys(network for network, _ in cells):
+            both = [cells[network, name] for name in SCENES if (network, name) in cells]
+            if len({line.outcome(cell) for cell in both}) > 1:
+                rows[line.claim.slides, line.claim.tested_as, whole(network)] = {
+                    cell.ood: f"{line.outcome(cell)}\n{extent([cell.ours])}" for cell in both
+                }
+    if not rows:
+        return pd.DataFrame({"": ["nowhere"]})
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    frame.index = pd.MultiIndex.from_tuples(rows, names=["slides", "tested", "network"])
+    return frame
+
+
+def named(lines):
+    """The claims by verdict, with `places9_resize` in LSUN's place, in the thesis' words: Markdown."""
+    found = []
+    for word in VERDICTS:
+        claims = [line.claim for line in lines if line.verdict == word]
+        found += [f"- **{word.capitalize()}**" + ("" if claims else ": none")]
+        found += [f"  - {claim.says} (slide{'s' * (',' in claim.slides)} {claim.slides})" for claim in claims]
+    return "\n".join(found)
+
+
+def own_result(lines):
+    """What the claim that is one of design gives in our networks: Markdown."""
+    (line,) = [line for line in lines if "of design" in line.doubt]
+    cells = [
+        f"{extent([cell.ours])} on `{cell.ood}`".replace("\n", " ") for cell in line.cells if cell.ours is not None
+    ]
+    return f"{line.claim.tested_as.removeprefix('our reading: ')}, in points: {', '.join(cells) or MISSING}."
+
+
+def moved(profile=None):
+    """How far a network's seeds lie apart, AUROC in points: at the final layer, and min of MiSP at the others."""
+    rows, finals = {}, {"MSP": "fc/msp", "MiSP": "fc/misp"}
+    for (_, *network), models in gather(profile).items():
+        for ood in models[0].out_distributions() if len(models) > 1 else []:
+            seeds = [run for run in models if ood in run.out_distributions()]
+            fc = {name: np.array([area(run, ood, score) for run in seeds]) for name, score in finals.items()}
+            inner = np.ptp([layers(run, ood)[:, 0] for run in seeds], axis=0)
+            rows[model_label(*network), ood] = {
+                ("", "seeds"): str(len(seeds)),
+                **{("final layer", name): f"{np.ptp(found[:, 0]):.1f}" for name, found in fc.items()},
+                ("min of MiSP", "middle"): f"{np.median(inner):.1f}",
+                ("min of MiSP", "widest"): f"{inner.max():.1f}, {LAYERS[inner.argmax()]}",
+                ("DeLong", "interval"): f"{np.diff(fc['MiSP'][:, 1:]).mean():.1f}",
+            }
+    return by_network(rows)
 
 
 # --- numbers ----------------------------------------------------------------------------------------
 
 LABELS = {method: label for label, (method, _) in tables.METHODS.items()}
+INACCURATE = "the network's accuracy is off"
 READINGS = {"accuracy": "", "best aggregation": "best_direction"}  # all others: fixed_direction
 
 
@@ -142,16 +247,15 @@ def judge(row, ours, name, accuracy, profile):
     """
     if ours is None:
         return UNDECIDED, NONE
-    off = f"{ours[0] - row.value:+.1f} points"
     if row.note == "misprint":
         return UNDECIDED, "a misprint of the thesis"
     if name != row.ood:
-        return UNDECIDED, f"{off}, on other images"
+        return UNDECIDED, "on other images"
     if not same(0, accuracy) and row.method != "accuracy":
-        return UNDECIDED, f"{off}, but the network's accuracy is off by {accuracy[0]:+.1f}"
+        return UNDECIDED, f"{INACCURATE} by {accuracy[0]:+.1f}"
     if same(row.value, ours):
-        return REPRODUCED, off
-    return (NOT_REPRODUCED, off) if profile == "thesis" else (UNDECIDED, f"{off}, by a smaller network")
+        return REPRODUCED, "within the margin"
+    return (NOT_REPRODUCED, "beyond the margin") if profile == "thesis" else (UNDECIDED, "by a smaller network")
 
 
 def numbers(profile=None):
@@ -160,7 +264,7 @@ def numbers(profile=None):
     for row in thesis.TABLES.sort_values("slide", kind="stable").itertuples():
         network = (row.activation, row.entropy_factor)
         place, what = (row.dataset, model_label(*network)), LABELS[row.method]
-        names = ours_of(row.ood)
+        names = ours_of(row.ood)[:2]
         name = next((name for name in names if (*place, name, what) in found), names[-1])
         ours, accuracy = found.get((*place, name, what)), found.get((*place, "test", "accuracy"))
         theirs = thesis.value(row.dataset, *network, "test", "accuracy")[0]
@@ -171,6 +275,7 @@ def numbers(profile=None):
             "verdict": verdict,
             "thesis": thesis_number(row.value, row.note),
             "ours": (MISSING if accuracy is None else UNSCORED) if ours is None else interval(*ours),
+            "ours − thesis": NONE if ours is None or row.note == "misprint" else f"{ours[0] - row.value:+.1f}",
             "why": why,
         }
     frame = pd.DataFrame.from_dict(rows, orient="index")
@@ -178,7 +283,35 @@ def numbers(profile=None):
     return frame
 
 
-def summary(**frames):
-    """How many lines of each table have which verdict."""
-    counts = {name: frame.verdict.value_counts().reindex(VERDICTS, fill_value=0) for name, frame in frames.items()}
-    return pd.DataFrame(counts).T.assign(**{"in all": [len(frame) for frame in frames.values()]})
+def by_table(numbers):
+    """The numbers in short, a line a slide: how many have which verdict, how far ours are off, and why undecided."""
+    off, rows = pd.to_numeric(numbers["ours − thesis"], errors="coerce"), {}
+    for slide, table in numbers.groupby(level="slide"):
+        distance = off[table.index].dropna()
+        why = table.why[table.verdict.eq(UNDECIDED)].str.replace(f"{INACCURATE}.*", INACCURATE, regex=True)
+        reasons = [f"{count} × {reason}" for reason, count in why.replace(NONE, MISSING).value_counts().items()]
+        rows[slide] = {"numbers": len(table)} | dict(table.verdict.value_counts().reindex(VERDICTS, fill_value=0)) | {
+            "ours − thesis": NONE if distance.empty else whole(f"{distance.min():+.1f} to {distance.max():+.1f}"),
+            "median": NONE if distance.empty else f"{distance.median():+.1f}",
+            "why undecided": "\n".join(reasons) or NONE,
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("slide")
+
+
+def summary(lines, numbers):
+    """How many claims, with each of the two sets in LSUN's place, and how many numbers have which verdict."""
+    found = {f"claims, {scenes} for LSUN": pd.Series([line.on[scenes][0] for line in lines]) for scenes in SCENES}
+    found["numbers"] = numbers.verdict
+    frame = pd.DataFrame({name: each.value_counts().reindex(VERDICTS, fill_value=0) for name, each in found.items()})
+    return frame.T.assign(**{"in all": [len(each) for each in found.values()]})
+
+
+def in_short(lines, numbers):
+    """The same in a sentence or two, and which claims the two sets tell apart: Markdown."""
+    table, number = summary(lines, numbers), numbers.verdict.value_counts().reindex(VERDICTS, fill_value=0)
+    first, second = (", ".join(f"**{table.loc[row, word]}** {word}" for word in VERDICTS) for row in table.index[:2])
+    moved = [line.claim.says for line in lines if line.on[FIX][0] != line.verdict]
+    text = f"Of the thesis' {len(lines)} claims, with `{RESIZE}` in LSUN's place: {first}. With `{FIX}`: {second}"
+    text += f" (another verdict: {'; '.join(moved)}). " if moved else ". No verdict differs. "
+    ours = ", ".join(f"**{number[word]}** {word}" for word in VERDICTS)
+    return f"{text}Of its {len(numbers)} numbers: {ours}."
