@@ -11,6 +11,7 @@ from thesis_utils.architectures import ARCHITECTURES
 from thesis_utils.book import plots, tables
 from thesis_utils.book.experiments import networks
 from thesis_utils.book.formatting import MISSING, by_network, model_label, over_seeds
+from thesis_utils.errors import InputError
 from thesis_utils.models import LAYERS
 
 NAMES = {"resnet34": "ResNet-34", "wide_resnet28": "WideResNet-28", "densenet22": "DenseNet-22"}
@@ -120,20 +121,27 @@ def outlier_exposure(profile=None, dataset=None, cell=CELLS[1]):
     return figure
 
 
-def odin_inside(ood):
-    """What ODIN's step adds to min of MiSP's AUROC, in points, layer by layer, for each size of the step."""
+def odin_inside(epsilon):
+    """What ODIN's step of this size adds to min of MiSP's AUROC, in points, layer by layer and at the final layer."""
     rows = networks("odin_inside")
     if rows.empty:
         return plots.not_recorded()
+    sizes = sorted(rows.epsilon.unique())
+    if epsilon not in sizes[1:]:
+        raise InputError(
+            f"no step of {epsilon} is recorded; choose from {', '.join(f'{size:g}' for size in sizes[1:])}"
+        )
     figure, axes = plots.grown(1, rows.network.nunique(), height=2.8, sharey=True)
-    for axis, (network, each) in zip(axes.flat, rows[rows.ood.eq(ood)].groupby("network", sort=False)):
-        table = 100 * each.pivot(index="layer", columns="epsilon", values="auroc").reindex([*LAYERS, "fc"])
-        for epsilon in table.columns[1:]:
-            axis.plot(range(len(table)), table[epsilon] - table[0.0], marker=".", label=f"{epsilon:g}")
+    for axis, (network, each) in zip(axes.flat, rows.groupby("network", sort=False)):
+        for ood, one in each.groupby("ood", sort=False):
+            table = 100 * one.pivot(index="layer", columns="epsilon", values="auroc").reindex([*LAYERS, "fc"])
+            gain, colour = table[epsilon] - table[0.0], plots.colour(ood)
+            axis.plot(range(len(LAYERS)), gain.iloc[:-1], color=colour, label=plots.short(ood))
+            axis.plot(len(LAYERS), gain.iloc[-1], "s", color=colour)
         axis.axhline(0, color="black", lw=0.8)
         axis.set_title(network, fontsize="medium")
         plots.layer_axis(axis, extra=("fc",))
         axis.tick_params(axis="x", labelsize="xx-small")
     axes[0, 0].set_ylabel("AUROC, points gained")
-    axes[0, 0].legend(title="epsilon", fontsize="small")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
     return figure
