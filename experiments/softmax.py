@@ -1,0 +1,137 @@
+"""What holds a softmax network back? Short trainings with one thing changed each, recorded in results/softmax.csv.
+
+    THESIS_DATA=... python -m experiments.softmax        # fifteen minutes on two CPU cores
+
+Each row is one training of a width-16 ResNet-34 with softmax on CIFAR-10 by the recipe of the book's softmax networks:
+300 steps of 128 images, one cycle of AdamW up to 0.01, one seed, the gradient clipped to 1. `skip` and `epsilon` are
+measured on 512 images before the first step, `peak` after the last, each a mean over the 16 blocks:
+
+skip       standard deviation of what the skip connection adds, over that of the block's own branch
+epsilon    share of BatchNorm's denominator that is its epsilon and not the variance, at each block's first BatchNorm
+peak       largest softmax probability of a pixel: 1/C if nothing is preferred, 1 if saturated
+gradient   norm of the gradient of the first block's convolutions over that of the last block's
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from experiments.recipe import BATCH, WIDTH, record, training_images
+from thesis_utils import data
+from thesis_utils.models import channel_softmax, resnet34
+from thesis_utils.training import accuracy, autocast
+
+STEPS, PEAK_RATE = 300, 1e-2
+COLUMNS = ("variant", "skip", "epsilon", "gradient", "peak", "last_loss", "accuracy")
+
+
+class Nothing(nn.Module):
+    """A skip connection that is cut."""
+
+    def forward(self, x):
+        return 0.0
+
+
+def small_epsilon(model):
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 1e-12
+
+
+def scaled(factor):
+    def change(model):
+        for block in model.blocks:
+            nn.init.constant_(block.bn2.weight, factor)
+
+    return change
+
+
+def louder_skips(model):
+    """Each block puts out C times the softmax, 1 on average: the functions of a network with other weights."""
+    for block in model.blocks:
+        block.activation = lambda x: x.shape[1] * channel_softmax(x)
+    model.adjust = lambda pooled: pooled
+
+
+def without_skips(model):
+    for block in model.blocks:
+        block.shortcut = Nothing()
+
+
+def both(*changes):
+    def change(model):
+        for one in changes:
+            one(model)
+
+    return change
+
+
+VARIANTS = {
+    "as it is": lambda model: None,
+    "BatchNorm's epsilon 1e-12": small_epsilon,
+    "branch starts at a scale of 0.3": scaled(0.3),
+    "branch starts at a scale of 3": scaled(3.0),
+    "branch starts at a scale of 10": scaled(10.0),
+    "softmax times C, so that skips carry": louder_skips,
+    "softmax times C, epsilon 1e-12": both(louder_skips, small_epsilon),
+    "softmax times C, branch at 0.3": both(louder_skips, scaled(0.3)),
+    "softmax times C, branch at 3": both(louder_skips, scaled(3.0)),
+    "skips cut": without_skips,
+    "ReLU, for comparison": "relu",
+}
+
+
+def watched(model, images):
+    """(skip, epsilon, peak) of a batch of normalised images, means over the blocks."""
+    seen = {"skip": [], "epsilon": [], "peak": []}
+    x = model.stem(images)
+    for block in model.blocks:
+        inside = block.conv1(x)
+        variance = inside.var((0, 2, 3))
+        seen["epsilon"].append((block.bn1.eps / (variance + block.bn1.eps)).mean())
+        branch = block.bn2(block.conv2(F.relu(block.bn1(inside))))
+        skip = block.shortcut(x)
+        seen["skip"].append(
+            torch.as_tensor(skip).float().std() / branch.std() if torch.is_tensor(skip) else torch.tensor(0.0)
+        )
+        x = block.activation(branch + skip)
+        seen["peak"].append(channel_softmax(branch + skip).amax(1).mean())
+    return {key: torch.stack(values).mean().item() for key, values in seen.items()}
+
+
+def measure(variant):
+    images, held_out, normalise = training_images()
+    torch.manual_seed(0)
+    change = VARIANTS[variant]
+    model = resnet34(10, WIDTH, "relu" if change == "relu" else "softmax").to(memory_format=torch.channels_last)
+    if change != "relu":
+        change(model)
+    with torch.no_grad():  # BatchNorm by the batch, as in training
+        before = watched(model.train(), normalise(images.pixels[:512]))
+    optimizer = torch.optim.AdamW(model.parameters(), PEAK_RATE, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, STEPS)
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(images), generator=generator)
+    losses, ratio = [], None
+    for batch in tqdm(order.split(BATCH)[:STEPS], variant, mininterval=5):
+        with autocast(torch.device("cpu"), "bfloat16"):
+            logits = model(normalise(data.augment(images.pixels[batch], generator)))
+        loss = F.cross_entropy(logits.float(), images.labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        if ratio is None:
+            first, last = (block.conv2.weight.grad.norm() for block in (model.blocks[0], model.blocks[-1]))
+            ratio = (first / last).item()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    with torch.no_grad():
+        after = watched(model.train(), normalise(images.pixels[:512]))
+    last_loss = sum(losses[-20:]) / 20
+    return before["skip"], before["epsilon"], ratio, after["peak"], last_loss, accuracy(model, held_out, normalise)
+
+
+if __name__ == "__main__":
+    record("softmax.csv", COLUMNS, [(variant,) for variant in VARIANTS], measure)
