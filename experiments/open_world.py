@@ -161,19 +161,26 @@ def row_of(run, method, ood, known, unknown, calibration=None):
     return row
 
 
+def all_scores(run, name, column):
+    """A set's per-image scores; computed where the recorded ones, which are those of the figures, lack `column`."""
+    table = run.scores(name)
+    return table if column in table else pd.concat(run.scorer.stream(run.images(name)), ignore_index=True)
+
+
 def compare(run):
     """All rows of results/open_world.csv for one run."""
     one, rows = run.detector, []
     images, held_out = data.hold_out(run.training_images())
     names = (run.config.dataset, *(n for n in runs.OUT_DISTRIBUTIONS[run.config.dataset] if data.present(n)))
+    column = f"{run.network[0].layers[-1]}/mahalanobis"
+    scores = {name: all_scores(run, name, column) for name in (*names, "calibration")}
     sets = {name: baselines.shuffled(data.load(name)) for name in names} | {"calibration": held_out}
     methods, gram = Methods(one, images, held_out.subset(slice(0, None, 2))), Gram(one, images)
     found = {name: methods.confidences(read(one, x.pixels, name)) for name, x in sets.items()}
     for name, x in sets.items():
         found[name]["Gram"] = gram.confidence(x.pixels)
-    scores = {name: run.scores(name) for name in (*names, "calibration")}
     for name, table in scores.items():
-        found[name]["Mahalanobis, last layer"] = table[f"{run.scorer.model.layers[-1]}/mahalanobis"]
+        found[name]["Mahalanobis, last layer"] = table[column]
         found[name]["Mahalanobis ensemble, on FGSM"] = table["ensemble/mahalanobis_none"]
     for method in found["calibration"]:
         calibration = found["calibration"][method]
