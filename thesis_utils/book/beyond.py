@@ -35,11 +35,11 @@ def along(run, ood):
     return 100 * tables.scored(run, ood, "layer.*/min_of_misp", "best_direction").auroc
 
 
-def thirds(run, ood):
-    """Mean AUROC of the first and of the last third of the layers, in percent."""
-    values = along(run, ood).to_numpy()
-    count = round(len(values) / 3)
-    return values[:count].mean(), values[-count:].mean()
+def ends(run, ood):
+    """Mean AUROC of the first and of the last stage's layers, in percent."""
+    values = along(run, ood)
+    stages = values.index.str[len("layer")].astype(int)
+    return values[stages == stages.min()].mean(), values[stages == stages.max()].mean()
 
 
 def summary(models):
@@ -51,8 +51,8 @@ def summary(models):
             final = [100 * tables.scored(run, ood, "fc/misp").auroc.item() for run in seeds]
             row["MiSP at the final layer", ood] = several(final)
         for ood in shown(seeds[0]):
-            row["min of MiSP, first third minus last", ood] = several(
-                [first - last for first, last in (thirds(run, ood) for run in seeds)], "+"
+            row["min of MiSP, first stage minus last", ood] = several(
+                [first - last for first, last in (ends(run, ood) for run in seeds)], "+"
             )
         rows[NAMES[architecture], model_label(*cell)] = row
     table = by_network(rows)
@@ -91,11 +91,11 @@ def agreement(models):
     for architecture in NAMES:
         seeds = [run for (name, _), many in models.items() if name == architecture for run in many]
         for ood in shown(seeds[0]) if seeds else ():
-            early = [np.subtract(*thirds(run, ood)) > 0 for run in seeds]
+            early = [np.subtract(*ends(run, ood)) > 0 for run in seeds]
             rows.setdefault(NAMES[architecture], {})[ood] = f"{sum(early)} of {len(early)}"
     if not rows:
         return pd.DataFrame({"": [MISSING]})
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("first third ahead of the last in")
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("first stage ahead of the last in")
 
 
 def outlier_exposure(profile=None, dataset=None, cell=CELLS[1]):
