@@ -67,6 +67,7 @@ VARIANTS = {
     "ReLU, for comparison": "relu",
     "branch starts at a scale of 3": scaled(3.0),
     "branch starts at a scale of 0.3": scaled(0.3),
+    "branch starts at a scale of 0.1": scaled(0.1),
 }
 
 
