@@ -59,11 +59,19 @@ def without_skips(model):
         block.shortcut = Nothing()
 
 
+def both(*changes):
+    def change(model):
+        for one in changes:
+            one(model)
+
+    return change
+
+
 VARIANTS = {
-    "as it is": lambda model: None,
-    "softmax times C, so that skips carry": louder_skips,
-    "BatchNorm's epsilon 1e-12": small_epsilon,
-    "skips cut": without_skips,
+    "branch starts at 1, as usual": scaled(1.0),
+    "softmax times C, so that skips carry": both(scaled(1.0), louder_skips),
+    "BatchNorm's epsilon 1e-12": both(scaled(1.0), small_epsilon),
+    "skips cut": both(scaled(1.0), without_skips),
     "ReLU, for comparison": "relu",
     "branch starts at a scale of 3": scaled(3.0),
     "branch starts at a scale of 0.3": scaled(0.3),

@@ -26,6 +26,7 @@ from thesis_utils.errors import InputError
 
 BLOCKS = (3, 4, 6, 3)
 LAYERS = tuple(f"layer{stage}.{block}" for stage, count in enumerate(BLOCKS, 1) for block in range(1, count + 1))
+SOFTMAX_SCALE = 0.3  # at which the branch of a softmax network's block starts
 ACTIVATIONS = ("relu", "softmax", "log_softmax")
 
 
@@ -56,6 +57,8 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(
                 nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
             )
+        if activation == "softmax":  # at 1 gradients grow backwards by a third in each block: the book's recipe
+            nn.init.constant_(self.bn2.weight, SOFTMAX_SCALE)
         self.activation = FUNCTIONS[activation]
         self.precise = False  # whether the output is float32 under autocast too
 
