@@ -57,7 +57,7 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(
                 nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
             )
-        if activation == "softmax":  # at 1 gradients grow backwards by a third in each block: the book's recipe
+        if activation == "softmax":  # at 1 gradients grow backwards, by nearly half in each block: the book's recipe
             nn.init.constant_(self.bn2.weight, SOFTMAX_SCALE)
         self.activation = FUNCTIONS[activation]
         self.precise = False  # whether the output is float32 under autocast too

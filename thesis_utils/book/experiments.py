@@ -87,6 +87,19 @@ def recipe():
     })  # fmt: skip
 
 
+def softmax():
+    """The short trainings of `experiments/softmax.py`, one a row."""
+    return shown("softmax", {
+        "softmax network": lambda row: row.variant,
+        "skip / branch": lambda row: f"{row.skip:.2f}",
+        "epsilon's share, %": lambda row: f"{100 * row.epsilon:.2g}",
+        "gradient, first / last": lambda row: f"{row.gradient:.2g}",
+        "peak": lambda row: f"{row.peak:.2f}",
+        "last loss": lambda row: f"{row.last_loss:.2f}",
+        "accuracy, %": lambda row: f"{100 * row.accuracy:.1f}",
+    })  # fmt: skip
+
+
 def budget():
     """The trainings of `experiments/budget.py`, one a row."""
     return shown("budget", {
