@@ -21,7 +21,14 @@ from thesis_utils.errors import InputError
 from thesis_utils.models import LAYERS
 from thesis_utils.runs import finding, publish, store
 
-COLUMNS = 9 * len(LAYERS) + 5 + 17 + 1  # nine scores a layer, of the logits, Mahalanobis and its ensemble
+
+def columns(layers):
+    """How many scores: nine a layer, those of the logits, Mahalanobis at the stem and each layer, its ensemble."""
+    return 9 * layers + 5 + (layers + 1) + 1
+
+
+COLUMNS = columns(len(LAYERS))
+DEPTHS = {"resnet34": 16, "wide_resnet28": 12, "densenet22": 18}
 TINY = dict(width=8, epochs=1, seed=5)
 
 
@@ -346,7 +353,7 @@ def test_every_recorded_run_is_whole_and_small():
         assert {run.config.dataset, "calibration"} < set(run.scored())
         for name in run.out_distributions():
             assert run.provenance["data"][name]["images"] == len(run.scores(name))
-            assert len(run.metrics(name)) == 3 * COLUMNS
+            assert len(run.metrics(name)) == 3 * columns(DEPTHS[run.config.architecture])
             # the recorded per-image scores give the recorded metrics
             row = run.metrics(name).set_index(["score", "reading"]).loc[("fc/misp", "fixed_direction")]
             again = evaluation.compare(
