@@ -42,21 +42,32 @@ def ends(run, ood):
     return values[stages == stages.min()].mean(), values[stages == stages.max()].mean()
 
 
-def summary(models):
-    """Accuracy, the final layer, and early minus late layers, network by network."""
-    rows = {}
-    for (architecture, cell), seeds in models.items():
-        row = {("", "test accuracy, %"): several([100 * run.accuracy() for run in seeds])}
-        for ood in shown(seeds[0]):
-            final = [100 * tables.scored(run, ood, "fc/misp").auroc.item() for run in seeds]
-            row["MiSP at the final layer", ood] = several(final)
-        for ood in shown(seeds[0]):
-            row["min of MiSP, first stage minus last", ood] = several(
-                [first - last for first, last in (ends(run, ood) for run in seeds)], "+"
-            )
-        rows[NAMES[architecture], model_label(*cell)] = row
+def by_architecture(models, row_of):
+    """{(architecture, network): row_of(its seeds)} as a DataFrame of text."""
+    rows = {(NAMES[name], model_label(*cell)): row_of(seeds) for (name, cell), seeds in models.items()}
     table = by_network(rows)
     return table.rename_axis(index=["architecture", "network"]) if rows else table
+
+
+def final_layer(models):
+    """Test accuracy, and AUROC of MiSP at the final layer, network by network."""
+    return by_architecture(models, lambda seeds: {
+        ("", "accuracy, %"): several([100 * run.accuracy() for run in seeds]),
+        **{
+            ("MiSP at the final layer", ood): several(
+                [100 * tables.scored(run, ood, "fc/misp").auroc.item() for run in seeds]
+            )
+            for ood in shown(seeds[0])
+        },
+    })  # fmt: skip
+
+
+def first_minus_last(models):
+    """AUROC of min of MiSP, mean of the first stage minus mean of the last, in points, network by network."""
+    return by_architecture(models, lambda seeds: {
+        ("min of MiSP, first stage minus last", ood): several([-np.diff(ends(run, ood)).item() for run in seeds], "+")
+        for ood in shown(seeds[0])
+    })  # fmt: skip
 
 
 def several(values, sign=""):
