@@ -52,9 +52,9 @@ def by_architecture(models, row_of):
 def final_layer(models):
     """Test accuracy, and AUROC of MiSP at the final layer, network by network."""
     return by_architecture(models, lambda seeds: {
-        ("", "accuracy, %"): several([100 * run.accuracy() for run in seeds]),
+        ("", "accuracy, %"): ranged([100 * run.accuracy() for run in seeds]),
         **{
-            ("MiSP at the final layer", ood): several(
+            ("MiSP at the final layer", ood): ranged(
                 [100 * tables.scored(run, ood, "fc/misp").auroc.item() for run in seeds]
             )
             for ood in shown(seeds[0])
@@ -72,6 +72,12 @@ def first_minus_last(models):
 
 def several(values, sign=""):
     return f"{values[0]:{sign}.1f}" + over_seeds(values, sign)
+
+
+def ranged(values):
+    """One seed's number, and the range of all: narrower than `several`."""
+    extent = f"\n[{min(values):.1f}\N{WORD JOINER}–\N{WORD JOINER}{max(values):.1f}]" if len(values) > 1 else ""
+    return f"{values[0]:.1f}{extent}"
 
 
 def early_and_late(models, oods):
