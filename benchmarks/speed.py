@@ -86,7 +86,7 @@ def scoring(width):
     def encoder(name):
         return lambda x: model.forward_layers(x)[1][name].mean((2, 3))
 
-    ours = Detector(model, scorer.normalise).fit(images.pixels[:-100], images.pixels[-100:])
+    fitted = Detector(model, scorer.normalise).fit(images.pixels[:-100], images.pixels[-100:])
     detectors = [others.MaxSoftmax(model), others.MaxLogit(model), others.EnergyBased(model)]
     for name in ("stem", *LAYERS):
         mahalanobis = others.Mahalanobis(encoder(name))
@@ -106,7 +106,7 @@ def scoring(width):
     contenders = {
         "plain forward pass": plain,
         "our single pass: 165 scores": lambda: scorer(pixels),
-        "Detector.p_values": lambda: ours.p_values(pixels),
+        "Detector.p_values": lambda: fitted.p_values(pixels),
         f"pytorch-ood, {len(detectors)} detectors one after the other": theirs,
     }
     report(f"Scoring, width {width}", take_turns(contenders, ROUNDS), len(pixels))
@@ -186,12 +186,12 @@ def product(width, steps, forward_only):
 
 def training(width):
     images = random_images(STEPS * 16 // width * TRAIN_BATCH * 5 // 4)  # a fifth is held out
+    fit = len(data.hold_out(images)[0])
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         arrays = {"train_images": images.pixels, "train_labels": images.labels, "classes": images.classes}
         np.savez(folder / "random.npz", **{key: np.asarray(values) for key, values in arrays.items()})
         os.environ["THESIS_DATA"] = str(folder)
-        fit = len(data.hold_out(images)[0])
         data.load.cache_clear()  # another width's data set had this name too
         contenders = {
             "a tutorial's DataLoader with PIL, two workers, float32": tutorial(images, width, folder),

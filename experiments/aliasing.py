@@ -24,7 +24,8 @@ from PIL import Image
 from scipy.stats import spearmanr
 from torch.nn import functional as F
 
-from experiments.recipe import record
+from experiments.misp import misp_everywhere
+from experiments.recording import record
 from thesis_utils import data, metrics, runs, scorers
 from thesis_utils.book.aliasing import RADII, energy, grey, radial, radii
 from thesis_utils.evaluation import BATCH
@@ -203,13 +204,8 @@ def scores_of(activation, which):
     """Min of MiSP at each layer, MiSP at `fc`: (N, 17)."""
     model, normalise = runs.find(runs.configure("compact", activation=activation)).network
     pixels = first(KNOWN) if which == KNOWN else MADE[which]()
-    found = []
-    with torch.inference_mode():
-        for batch in pixels.split(BATCH):
-            logits, layers = model.forward_layers(normalise(batch))
-            maps = model.log_probs(layers)
-            found.append(torch.stack([*(maps[layer].amin((1, 2, 3)) for layer in LAYERS), scorers.misp(logits)], 1))
-    return torch.cat(found).numpy()
+    found = [misp_everywhere(model, normalise(batch)) for batch in pixels.split(BATCH)]
+    return torch.cat([torch.stack([*scores.values()], 1) for scores in found]).numpy()
 
 
 def against_made(activation, which):

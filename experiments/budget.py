@@ -7,7 +7,7 @@ third of its steps at 16, 24 and 32 pixels) gets more epochs for the same time. 
 smoothing, usual in speed runs, would change the very probabilities that are scored.
 """
 
-from experiments.recipe import record
+from experiments.recording import record
 from thesis_utils import runs
 from thesis_utils.runs import store
 from thesis_utils.training import train

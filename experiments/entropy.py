@@ -7,7 +7,7 @@ a width-16 log-softmax ResNet-34 on CIFAR-10 with one of the thesis' lambdas: tw
 small images less), one seed, accuracy on the test images like the thesis'.
 """
 
-from experiments.recipe import record
+from experiments.recording import record
 from thesis_utils import data, runs
 from thesis_utils.losses import REDUCTIONS
 from thesis_utils.runs import store

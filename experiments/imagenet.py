@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2.functional import resize
 
 from experiments.distortions import KINDS, distorted
-from experiments.recipe import record
+from experiments.recording import record
 from thesis_utils import Detector, data, metrics, scorers
 from thesis_utils.detector import NEIGHBOURS, PARTS, shares
 from thesis_utils.training import accuracy

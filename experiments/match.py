@@ -11,8 +11,9 @@ test image and no other data set is looked at.
 import torch
 
 from experiments.distortions import distorted
-from experiments.recipe import record
-from thesis_utils import data, metrics, runs, scorers
+from experiments.misp import misp_everywhere
+from experiments.recording import record
+from thesis_utils import data, metrics, runs
 from thesis_utils.evaluation import float32
 from thesis_utils.mahalanobis import fgsm
 from thesis_utils.models import LAYERS
@@ -21,17 +22,11 @@ from thesis_utils.runs.config import GRID
 COLUMNS = ("run", "against", "layer", "auroc")
 IMAGES, BATCH = 1000, 250
 FGSM, DISTORTED = "FGSM", "distorted"
-SCORE = scorers.AGGREGATIONS.index("min_of_misp")
 
 
 def read(model, batches):
     """Min of MiSP of normalised batches: (N, 16)."""
-    rows = []
-    for inputs in batches:
-        with torch.inference_mode():
-            maps = model.log_probs(model.forward_layers(inputs)[1])
-            rows.append(torch.stack([scorers.aggregate(z)[:, SCORE] for z in maps.values()], 1))
-    return torch.cat(rows)
+    return torch.cat([torch.stack([*misp_everywhere(model, inputs).values()][:-1], 1) for inputs in batches])
 
 
 @float32()

@@ -21,7 +21,7 @@ from scipy.stats import rankdata
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from experiments.open_world import add
+from experiments.recording import add
 from thesis_utils import baselines, data, metrics, runs, scorers
 from thesis_utils.evaluation import BATCH
 from thesis_utils.files import replace
@@ -51,6 +51,13 @@ def sets(dataset):
 @torch.inference_mode()
 def logits_of(model, normalise, pixels):
     return torch.cat([model(normalise(batch)) for batch in pixels.split(BATCH)])
+
+
+@torch.inference_mode()
+def misp_everywhere(model, inputs):
+    """{layer: min of MiSP, "fc": MiSP of the logits}, each (N,), of normalised images."""
+    logits, layers = model.forward_layers(inputs)
+    return {layer: z.amin((1, 2, 3)) for layer, z in model.log_probs(layers).items()} | {"fc": scorers.misp(logits)}
 
 
 def areas(logits, scores=SCORES):
@@ -103,15 +110,15 @@ def minima(model, normalise, pixels, what):
             inner = misp[:, edge : size - edge, edge : size - edge].amin((1, 2))
             misp, channel = misp.flatten(1), channel.flatten(1)
             score, place = misp.min(1)
-            row, column = place // size, place % size
+            each, row, column = torch.arange(len(place)), place // size, place % size
             local = contrast(batch, size).numpy()
             ranks = (rankdata(local, axis=1) - 0.5) / local.shape[1]
             found[layer].append({
                 "misp": score, "inner": inner, "energy": -x.logsumexp(1).amax(1),
-                "zero": x.gather(2, place[:, None, None].expand(-1, x.shape[1], 1)).eq(0).any(1)[:, 0],
-                "channel": channel.gather(1, place[:, None])[:, 0],
+                "zero": x[each, :, place].eq(0).any(1),
+                "channel": channel[each, place],
                 "border": (row % (size - 1) == 0) | (column % (size - 1) == 0),
-                "contrast": torch.from_numpy(ranks).gather(1, place[:, None])[:, 0],
+                "contrast": torch.from_numpy(ranks)[each, place],
             })  # fmt: skip
     return {layer: {key: torch.cat([one[key] for one in rows]) for key in rows[0]} for layer, rows in found.items()}
 

@@ -12,8 +12,8 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from experiments.misp import NETWORKS, either_way, sets
-from experiments.open_world import add
+from experiments.misp import NETWORKS, either_way, misp_everywhere, sets
+from experiments.recording import add
 from thesis_utils import runs, scorers
 from thesis_utils.baselines import TEMPERATURE
 from thesis_utils.evaluation import BATCH
@@ -32,12 +32,9 @@ def readings(model, normalise, pixels, what):
             return -F.cross_entropy(logits, logits.argmax(1), reduction="sum")
 
         step = scorers.ascent(confidence, inputs, normalise.std)
-        with torch.inference_mode():
-            for epsilon in EPSILONS:
-                logits, layers = model.forward_layers(inputs + epsilon * step)
-                scores = {layer: z.amin((1, 2, 3)) for layer, z in model.log_probs(layers).items()}
-                for layer, score in {**scores, "fc": scorers.misp(logits)}.items():
-                    found.setdefault((epsilon, layer), []).append(score)
+        for epsilon in EPSILONS:
+            for layer, score in misp_everywhere(model, inputs + epsilon * step).items():
+                found.setdefault((epsilon, layer), []).append(score)
     return {key: torch.cat(scores) for key, scores in found.items()}
 
 

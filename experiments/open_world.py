@@ -20,12 +20,12 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from experiments.distortions import distorted
+from experiments.recording import add
 from thesis_utils import Detector, baselines, data, metrics, runs, scorers
 from thesis_utils.detector import PARTS
 from thesis_utils.evaluation import BATCH
-from thesis_utils.files import replace
 from thesis_utils.mahalanobis import TiedGaussian
-from thesis_utils.runs import store, sweep
+from thesis_utils.runs import sweep
 
 ALPHA = 0.05
 GRAM = 2000  # images of each set for the Gram matrices, which are slow; 5,000 training images
@@ -209,16 +209,6 @@ def guarantee(run):
         for alpha in (0.01, 0.05, 0.1):
             row = {"run": run.config.name, "calibrated_on": calibrated_on, "alpha": alpha}
             yield row | {"false_alarms": (p_values <= alpha).mean(), "n": len(tested)}
-
-
-def add(name, run, measure):
-    """Adds a run's rows to results/NAME, unless they are there; rows of runs that are gone are taken out."""
-    path = store.RECORDED / name
-    known = pd.read_csv(path) if path.exists() else pd.DataFrame({"run": []})
-    known = known.loc[[any((home / one).exists() for home in (store.OWN, store.RECORDED)) for one in known.run]]
-    if run.config.name not in set(known.run):
-        known = pd.concat([known, pd.DataFrame(measure(run))])
-        replace(path, lambda partial: known.to_csv(partial, index=False, float_format="%.5g"))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from experiments.distortions import KINDS, distorted
-from experiments.recipe import record
+from experiments.recording import record
 from thesis_utils import Detector, data, detector, metrics, runs, scorers
 
 NETWORKS = {

@@ -7,18 +7,16 @@ the activation, the optimizer, whether the gradient norm is clipped to 1, and wh
 features as they are or adjusted (`ResNet34.adjust`: log-probabilities plus log C, probabilities times C).
 """
 
-import csv
 import math
 from functools import cache
 
-import pandas as pd
 import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from experiments.recording import record
 from thesis_utils import data
 from thesis_utils.models import resnet34
-from thesis_utils.runs import store
 from thesis_utils.training import accuracy, autocast
 
 STEPS, BATCH, WIDTH = 150, 128, 16
@@ -77,19 +75,6 @@ def short_training(activation, optimizer, learning_rate, clipped, adjusted):
         schedule.step()
         losses.append(loss.item())
     return torch.tensor(losses).max(), sum(losses[-20:]) / 20, accuracy(model, held_out, normalise)
-
-
-def record(name, columns, variants, measure):
-    """Appends one row a variant to results/NAME; an interrupted experiment goes on where it stopped."""
-    path = store.RECORDED / name
-    done = len(pd.read_csv(path)) if path.exists() else 0
-    with path.open("a", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        if not done:
-            rows.writerow(columns)
-        for variant in variants[done:]:
-            rows.writerow((*variant, *(f"{value:.4g}" for value in measure(*variant))))
-            file.flush()
 
 
 if __name__ == "__main__":

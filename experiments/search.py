@@ -7,7 +7,7 @@ six epochs of full-size images (by pixels); accuracy on the calibration images. 
 smoothing or mixed images, usual in speed runs, would change the very probabilities that are scored.
 """
 
-from experiments.recipe import record
+from experiments.recording import record
 from thesis_utils import runs
 from thesis_utils.runs import store
 from thesis_utils.training import train

@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from experiments.recipe import BATCH, WIDTH, record, training_images
+from experiments.recipe import BATCH, WIDTH, training_images
+from experiments.recording import record
 from thesis_utils import data
 from thesis_utils.models import channel_softmax, resnet34
 from thesis_utils.training import accuracy, autocast
@@ -59,19 +60,11 @@ def without_skips(model):
         block.shortcut = Nothing()
 
 
-def both(*changes):
-    def change(model):
-        for one in changes:
-            one(model)
-
-    return change
-
-
 VARIANTS = {
     "branch starts at 1, as usual": scaled(1.0),
-    "softmax times C, so that skips carry": both(scaled(1.0), louder_skips),
-    "BatchNorm's epsilon 1e-12": both(scaled(1.0), small_epsilon),
-    "skips cut": both(scaled(1.0), without_skips),
+    "softmax times C, so that skips carry": louder_skips,
+    "BatchNorm's epsilon 1e-12": small_epsilon,
+    "skips cut": without_skips,
     "ReLU, for comparison": "relu",
     "branch starts at a scale of 3": scaled(3.0),
     "branch starts at a scale of 0.3": scaled(0.3),
@@ -103,6 +96,7 @@ def measure(variant):
     change = VARIANTS[variant]
     model = resnet34(10, WIDTH, "relu" if change == "relu" else "softmax").to(memory_format=torch.channels_last)
     if change != "relu":
+        scaled(1.0)(model)  # as usual; `Block` starts them where this experiment found it best
         change(model)
     with torch.no_grad():  # BatchNorm by the batch, as in training
         before = watched(model.train(), normalise(images.pixels[:512]))

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from thesis_utils.book import differences, plots
 from thesis_utils.book.experiments import experiment
-from thesis_utils.book.formatting import MISSING, model_label
+from thesis_utils.book.formatting import MISSING, model_label, not_recorded
 from thesis_utils.data import SIZE
 from thesis_utils.models import LAYERS
 
@@ -135,8 +135,7 @@ def layerwise(models):
             axis.plot(len(LAYERS), mean[-1], "s", color=plots.colour(ood))
             axis.vlines(len(LAYERS), low[-1], high[-1], color=plots.colour(ood))
         axis.set(ylim=(plots.lowest("best_direction"), 101), title=f"{model_label(*network)} ({len(group)} seeds)")
-        axis.set_xticks([0, 3, 7, 13, len(LAYERS)], ["1.1", "2.1", "3.1", "4.1", "fc"])
-        axis.set_xlabel("residual layer, then the final layer")
+        plots.stage_axis(axis, extra=("fc",))
     axes[0, 0].set_ylabel("AUROC, %")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=2, fontsize="small", loc="outside upper center")
     return figure
@@ -160,7 +159,7 @@ def lead(models):
     for (network, ood), values in leads(models).items():
         text = ", ".join(f"{value:+.1f}" for value in values)
         rows.setdefault(model_label(*network), {})[f"{ood}: {SCENES[ood]}"] = text
-    return pd.DataFrame.from_dict(rows, orient="index") if rows else pd.DataFrame({"": [MISSING]})
+    return pd.DataFrame.from_dict(rows, orient="index") if rows else not_recorded()
 
 
 def lead_in_words(models):
@@ -204,7 +203,7 @@ def exchanged(layers=("layer1.1", "layer1.3", "layer4.3", "fc")):
     """Sets as they are and with the spectra of another set: AUROC against CIFAR-10 in the better direction."""
     rows = experiment("aliasing")
     if rows.empty:
-        return pd.DataFrame({"": [MISSING]})
+        return not_recorded()
     chosen = rows[rows.images.str.contains("spectra of|unchanged") | rows.images.isin([*SCENES, "svhn"])]
     parts = {model_label(name): found.set_index("images") for name, found in chosen.groupby("activation", sort=False)}
     table = pd.concat({name: found[[*layers]].apply(better) for name, found in parts.items()}, axis=1)
@@ -250,7 +249,7 @@ def matched(layer="layer1.1"):
     """
     rows = experiment("aliasing_matched")
     if rows.empty:
-        return pd.DataFrame({"": [MISSING]})
+        return not_recorded()
     table = {}
     for (ood, which), found in rows.groupby(["ood", "matched"], sort=False):
         areas = found[layer] if found[layer].mean() > 50 else 100 - found[layer]

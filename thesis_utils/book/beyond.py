@@ -8,9 +8,9 @@ import pandas as pd
 
 from thesis_utils import runs
 from thesis_utils.architectures import ARCHITECTURES
-from thesis_utils.book import plots, tables
+from thesis_utils.book import baselines, plots, tables
 from thesis_utils.book.experiments import networks
-from thesis_utils.book.formatting import MISSING, by_network, model_label, over_seeds
+from thesis_utils.book.formatting import by_network, model_label, not_recorded, ranged, with_seeds
 from thesis_utils.errors import InputError
 from thesis_utils.models import LAYERS
 
@@ -25,14 +25,9 @@ def found(profile=None, dataset=None):
     return {(name, cell): seeds for name, grid in grids.items() for cell, seeds in grid.items() if seeds}
 
 
-def shown(run):
-    """The out-distributions whose images are here: all but LSUN."""
-    return [name for name in run.out_distributions() if name != "lsun"]
-
-
 def along(run, ood):
-    """AUROC in percent of min of MiSP layer by layer, (L,)."""
-    return 100 * tables.scored(run, ood, "layer.*/min_of_misp", "best_direction").auroc
+    """AUROC in percent of min of MiSP layer by layer: a Series."""
+    return 100 * tables.per_layer(run, ood, "min_of_misp")
 
 
 def ends(run, ood):
@@ -57,7 +52,7 @@ def final_layer(models):
             ("MiSP at the final layer", ood): ranged(
                 [100 * tables.scored(run, ood, "fc/misp").auroc.item() for run in seeds]
             )
-            for ood in shown(seeds[0])
+            for ood in seeds[0].out_distributions()
         },
     })  # fmt: skip
 
@@ -65,19 +60,11 @@ def final_layer(models):
 def first_minus_last(models):
     """AUROC of min of MiSP, mean of the first stage minus mean of the last, in points, network by network."""
     return by_architecture(models, lambda seeds: {
-        ("min of MiSP, first stage minus last", ood): several([-np.diff(ends(run, ood)).item() for run in seeds], "+")
-        for ood in shown(seeds[0])
+        ("min of MiSP, first stage minus last", ood): with_seeds(
+            [-np.diff(ends(run, ood)).item() for run in seeds], "+"
+        )
+        for ood in seeds[0].out_distributions()
     })  # fmt: skip
-
-
-def several(values, sign=""):
-    return f"{values[0]:{sign}.1f}" + over_seeds(values, sign)
-
-
-def ranged(values):
-    """One seed's number, and the range of all: narrower than `several`."""
-    extent = f"\n[{min(values):.1f}\N{WORD JOINER}–\N{WORD JOINER}{max(values):.1f}]" if len(values) > 1 else ""
-    return f"{values[0]:.1f}{extent}"
 
 
 def early_and_late(models, oods):
@@ -107,32 +94,29 @@ def agreement(models):
     rows = {}
     for architecture in NAMES:
         seeds = [run for (name, _), many in models.items() if name == architecture for run in many]
-        for ood in shown(seeds[0]) if seeds else ():
+        for ood in seeds[0].out_distributions() if seeds else ():
             early = [np.subtract(*ends(run, ood)) > 0 for run in seeds]
             rows.setdefault(NAMES[architecture], {})[ood] = f"{sum(early)} of {len(early)}"
     if not rows:
-        return pd.DataFrame({"": [MISSING]})
+        return not_recorded()
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("first stage ahead of the last in")
 
 
 def outlier_exposure(profile=None, dataset=None, cell=CELLS[1]):
     """Min of MiSP layer by layer before and after fine-tuning on outliers."""
     run = tables.grid(profile, dataset, [cell])[cell]
-    tuned = {method: runs.find(config) for method, config in runs.fine_tunings(run.config).items()} if run else {}
-    tuned = {method: one for method, one in tuned.items() if one}
+    tuned = {method: one for method, one in baselines.fine_tuned(run).items() if one} if run else {}
     if not tuned:
         return plots.not_recorded()
-    oods = shown(run)
+    oods = run.out_distributions()
     figure, axes = plots.grown(1, len(oods), width=9, height=2.6, sharey=True)
-    labels = {"outlier_exposure": "Outlier Exposure", "energy": "energy fine-tuning"}
     for axis, ood in zip(axes.flat, oods):
         axis.plot(range(len(LAYERS)), along(run, ood), color=plots.GREY, label="before")
         for (method, one), colour in zip(tuned.items(), (plots.VERMILION, plots.BLUE)):
             if ood in one.out_distributions():
-                axis.plot(range(len(LAYERS)), along(one, ood), color=colour, label=labels[method])
+                axis.plot(range(len(LAYERS)), along(one, ood), color=colour, label=baselines.FINE_TUNED[method][0])
         axis.set_title(plots.short(ood), fontsize="medium")
-        axis.set_xticks([0, 3, 7, 13], ["1.1", "2.1", "3.1", "4.1"])
-        axis.set_xlabel("residual layer")
+        plots.stage_axis(axis)
     axes[0, 0].set_ylabel("AUROC, %")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
     return figure

@@ -55,10 +55,26 @@ def absent(seed):
     return MISSING if pd.isna(seed) else UNSCORED
 
 
+def with_seeds(values, sign=""):
+    """One seed's number, and below it what it is `over_seeds`."""
+    return f"{values[0]:{sign}.1f}" + over_seeds(values, sign)
+
+
+def ranged(values, digits=1):
+    """One seed's number, and below it the range of all seeds where there are more: "[lowest–highest]"."""
+    low, high = (f"{value:.{digits}f}" for value in (min(values), max(values)))
+    return f"{values[0]:.{digits}f}" + (f"\n[{low}\N{WORD JOINER}–\N{WORD JOINER}{high}]" if len(values) > 1 else "")
+
+
+def not_recorded():
+    """The table that stands where nothing is recorded."""
+    return pd.DataFrame({"": [MISSING]})
+
+
 def by_network(rows):
     """{(network, out-distribution): {column or (column, column): text}} as a DataFrame; without rows it says so."""
     if not rows:
-        return pd.DataFrame({"": [MISSING]})
+        return not_recorded()
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index = pd.MultiIndex.from_tuples(rows, names=["network", "out-distribution"])
     frame.columns = pd.MultiIndex.from_tuples(frame.columns)

@@ -3,6 +3,8 @@
 Where both directions count, AUROC is in the better one; else a low MiSP means in-distribution.
 """
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
@@ -10,7 +12,16 @@ from scipy.stats import spearmanr
 from thesis_utils import runs
 from thesis_utils.book import plots, tables
 from thesis_utils.book.experiments import networks
-from thesis_utils.book.formatting import MISSING, by_network, label, model_label, over_seeds, score_label
+from thesis_utils.book.formatting import (
+    MISSING,
+    by_network,
+    label,
+    model_label,
+    not_recorded,
+    ranged,
+    score_label,
+    with_seeds,
+)
 from thesis_utils.models import LAYERS
 from thesis_utils.scorers import sign
 
@@ -24,15 +35,21 @@ def found(profile=None, dataset=None):
     return {cell: seeds for cell, seeds in tables.grid(profile, dataset, get=runs.seeds).items() if seeds}
 
 
+@cache
+def alike(run, name):
+    """{score: Spearman's rank correlation of MiSP with it over the images of a set, both as confidences}."""
+    scores = run.scores(name)
+    misp = sign("fc/misp") * scores["fc/misp"]
+    return {score: spearmanr(misp, sign(score) * scores[score]).statistic for score in ("fc/msp", *RIVALS)}
+
+
 def predictions(models):
     """What has to be so if MiSP reads the logits' norm, and in how many of the cases it is."""
-    alike, also, asp = [], [], []
+    energy, also, asp = [], [], []
     for run in (run for seeds in models.values() for run in seeds):
         oods = [ood for ood in run.out_distributions() if ood in run.scored()]
-        for name in (run.config.dataset, *oods):
-            scores = run.scores(name)
-            msp, energy = (spearmanr(scores["fc/misp"], scores[rival]).statistic for rival in ("fc/msp", "fc/energy"))
-            alike.append(-energy > -msp)
+        found = [alike(run, name) for name in (run.config.dataset, *oods)]
+        energy += [one["fc/energy"] > one["fc/msp"] for one in found]
         for ood in oods:
             areas = tables.scored(run, ood, "fc/.*").auroc
             also += [areas["fc/energy"] > areas["fc/msp"]] if areas["fc/misp"] > areas["fc/msp"] else []
@@ -44,7 +61,7 @@ def predictions(models):
         gone = [*(gain["of one norm"] <= 0)[gain["as they are"] > 0]]
     return pd.DataFrame({
         "holds in": {
-            "within a set of images MiSP ranks more like energy than like MSP": of(alike),
+            "within a set of images MiSP ranks more like energy than like MSP": of(energy),
             "where MiSP beats MSP, energy beats it too": of(also),
             "where MiSP beats MSP, it no longer does once all logits have one norm": of(gone),
             "ASP, which reads the norm as well, does as well as MiSP or better": of(asp),
@@ -66,7 +83,7 @@ def gains(models):
         for ood in seeds[0].out_distributions():
             areas = [tables.scored(run, ood, "fc/.*").auroc for run in seeds if ood in run.out_distributions()]
             rows[model_label(*cell), ood] = {
-                ("AUROC minus that of MSP, points", score_label(score)): several(
+                ("AUROC minus that of MSP, points", score_label(score)): with_seeds(
                     [100 * (one[score] - one["fc/msp"]) for one in areas], "+"
                 )
                 for score in ("fc/misp", *RIVALS)
@@ -74,29 +91,17 @@ def gains(models):
     return by_network(rows)
 
 
-def several(values, sign=""):
-    """One seed's number, and what it is over all seeds."""
-    return f"{values[0]:{sign}.1f}" + over_seeds(values, sign)
-
-
 def agreement(models):
     """Spearman's rank correlation of MiSP with other scores, all as confidences, within each set of images."""
     rows = {}
     for cell, seeds in models.items():
         for name in (seeds[0].config.dataset, *seeds[0].out_distributions()):
-            scores = [run.scores(name) for run in seeds if name in run.scored()]
+            found = [alike(run, name) for run in seeds if name in run.scored()]
             rows[model_label(*cell), name] = {
-                ("rank correlation of MiSP with", score_label(rival)): several_shares(
-                    [sign(rival) * -spearmanr(one["fc/misp"], one[rival]).statistic for one in scores]
-                )
+                ("rank correlation of MiSP with", score_label(rival)): ranged([one[rival] for one in found], 2)
                 for rival in ("fc/msp", *RIVALS)
             }
     return by_network(rows)
-
-
-def several_shares(values):
-    extent = f"\n[{min(values):.2f}\N{WORD JOINER}–\N{WORD JOINER}{max(values):.2f}]" if len(values) > 1 else ""
-    return f"{values[0]:.2f}{extent}"
 
 
 def saturation(run, ood):
@@ -116,7 +121,7 @@ def without_norm():
     """{network: AUROC by out-distribution of the logits' scores, as they are and brought to one norm}, in percent."""
     rows = networks("misp_logits")
     if rows.empty:
-        return {MISSING: pd.DataFrame({"": [MISSING]})}
+        return {MISSING: not_recorded()}
     rows["auroc"] = (100 * rows.auroc).map("{:.1f}".format)
     rows = rows[rows.logits.eq("as they are") | ~rows.score.isin(("norm", "range"))]
     return {
@@ -156,7 +161,7 @@ def zeros():
     """Images, in percent, with a channel at zero in the pixel of the minimum: mean and least of the layers."""
     rows = networks("misp_maps")
     if rows.empty:
-        return pd.DataFrame({"": [MISSING]})
+        return not_recorded()
     rows = rows[rows.network.str.contains("ReLU")]
     table = rows.groupby("set", sort=False).agg({"zero": ["mean", "min"], "rank_correlation": ["min"]})
     text = pd.DataFrame({

@@ -14,7 +14,7 @@ from PIL import Image
 from thesis_utils import data
 from thesis_utils.book import plots, tables
 from thesis_utils.book.experiments import experiment, networks
-from thesis_utils.book.formatting import MISSING, NONE, interval, label
+from thesis_utils.book.formatting import MISSING, NONE, interval, label, not_recorded
 from thesis_utils.detector import PARTS
 from thesis_utils.errors import InputError
 
@@ -39,10 +39,6 @@ def bold(text):
 
 def percent(share):
     return NONE if np.isnan(share) else f"{100 * share:.2f}"
-
-
-def not_recorded():
-    return pd.DataFrame({"": [MISSING]})
 
 
 def show(found, caption):

@@ -49,6 +49,14 @@ def layer_axis(axis, layers=LAYERS, extra=()):
     axis.set_xlabel("residual layer" + (", then the final layer" if extra else ""))
 
 
+def stage_axis(axis, extra=()):
+    """`layer_axis` for narrow panels: only the first layer of each stage has a tick."""
+    first = [at for at, name in enumerate(LAYERS) if name.endswith(".1")]
+    layer_axis(axis, extra=extra)
+    names = [*(LAYERS[at].removeprefix("layer") for at in first), *extra]
+    axis.set_xticks([*first, *range(len(LAYERS), len(LAYERS) + len(extra))], names)
+
+
 def learning_curves(found):
     """Cross-entropy and calibration accuracy over the epochs of the runs; None among them is skipped."""
     figure, axes = grown(1, 2, height=2.8)

@@ -70,7 +70,8 @@ def status(config):
 def complete(config):
     """Trains, scores and fine-tunes a configuration, skipping what is there; returns a sentence for each set left out.
 
-    Fine-tuning belongs to its network's task: two tasks must not train the same network.
+    Baselines are for ResNet-34 only. Fine-tuning belongs to its network's task: two tasks must not train the same
+    network.
     """
     run = runs.get(config)
     left_out = []

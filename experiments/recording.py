@@ -1,0 +1,31 @@
+"""How an experiment's rows come into `results/`: variant by variant, or run by run."""
+
+import csv
+
+import pandas as pd
+
+from thesis_utils.files import replace
+from thesis_utils.runs import store
+
+
+def record(name, columns, variants, measure):
+    """Appends one row a variant to results/NAME; an interrupted experiment goes on where it stopped."""
+    path = store.RECORDED / name
+    done = len(pd.read_csv(path)) if path.exists() else 0
+    with path.open("a", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        if not done:
+            rows.writerow(columns)
+        for variant in variants[done:]:
+            rows.writerow((*variant, *(f"{value:.4g}" for value in measure(*variant))))
+            file.flush()
+
+
+def add(name, run, measure):
+    """Adds a run's rows to results/NAME, unless they are there; rows of runs that are gone are taken out."""
+    path = store.RECORDED / name
+    known = pd.read_csv(path) if path.exists() else pd.DataFrame({"run": []})
+    known = known.loc[[any((home / one).exists() for home in (store.OWN, store.RECORDED)) for one in known.run]]
+    if run.config.name not in set(known.run):
+        known = pd.concat([known, pd.DataFrame(measure(run))])
+        replace(path, lambda partial: known.to_csv(partial, index=False, float_format="%.5g"))
