@@ -302,6 +302,26 @@ def test_the_seeds_of_a_network_are_found(monkeypatch):
     ]
 
 
+def test_kernels_in_half_precision_leave_the_ranks_of_every_score(own):
+    own.mkdir()
+    config = runs.configure("demo", epochs=2)
+    cpu = torch.device("cpu")
+    trained, normalise, *rest = training.train(config, finding.begin(config, cpu), cpu)
+    fit, images = data.hold_out(data.load("digits_0_4", "train")), data.load("digits_0_4", "test")
+
+    def scores():
+        scorer = evaluation.Scorer(trained, normalise)
+        scorer.fit(*fit)
+        return pd.concat(scorer.stream(images))
+
+    exact = scores()
+    finding.finish(finding.unfinished(config), trained, normalise, *rest)
+    kept = torch.load(finding.unfinished(config) / "checkpoint.pt")["model"]
+    assert all(value.dtype == torch.float16 for key, value in kept.items() if "conv" in key)
+    trained.load_state_dict(kept)
+    assert scores().corrwith(exact, method="spearman").min() > 0.999
+
+
 def test_recorded_scores_keep_sixteen_bits():
     column = pd.Series(torch.randn(1000).numpy() * 30)
     rounded = publish.shorten(column)

@@ -166,7 +166,7 @@ class Detector:
     def readings(self, features):
         """All readings (N, R), confidences in float64, from `features`; their names are `names`."""
         distances = [one.score(features[f"mean/{name}"])[:, None] for name, one in self.gaussians.items()]
-        cosines = self.directions(features[f"mean/{self.model.layers[-1]}"]) @ self.bank.T
+        cosines = self.directions(features[f"mean/{self.model.layers[-1]}"]) @ self.bank.float().T
         nearest = cosines.topk(min(NEIGHBOURS, len(self.bank)), 1).values[:, -1:]
         return torch.cat([x.double() for x in (features["early"], *distances, nearest, features["logits"])], 1)
 
@@ -234,7 +234,7 @@ class Detector:
             raise InputError("0 calibration image(s) are too few beside 1 to fit; give more images")
         self.gaussians = {name: gaussian.finish() for name, gaussian in gaussians.items()}
         self.centre = self.gaussians[self.model.layers[-1]].means[0]
-        self.bank = self.directions(sample.kept)
+        self.bank = self.directions(sample.kept).half()
         held = aside if calibration is None else self.stream(calibration, "calibrating")
         return self.calibrate(torch.cat([self.readings(features) for features in held]))
 

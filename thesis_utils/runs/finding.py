@@ -158,8 +158,11 @@ def train_run(config):
 
 
 def finish(partial, model, normalise, history, seconds):
-    """Writes what a finished training leaves; the folder is complete then."""
-    weights = {key: value.cpu() for key, value in model.state_dict().items()}
+    """Writes what a finished training leaves; the folder is complete then.
+
+    Kernels are kept in half precision, half the size; the network that is scored is the kept one.
+    """
+    weights = {key: value.half() if value.dim() > 1 else value for key, value in model.cpu().state_dict().items()}
     torch.save({"model": weights, "normalisation": dataclasses.asdict(normalise)}, partial / "checkpoint.pt")
     provenance = json.loads((partial / "provenance.json").read_text())
     provenance |= {"wall_seconds": round(seconds), "parameters": sum(p.numel() for p in model.parameters())}
