@@ -54,7 +54,8 @@ def fine_tunings(config):
 
     Nothing at `half`: three images for one, all of full size, take a CPU longer than the training did.
     """
-    if config.profile == "half" or config not in [runs.configure(config.profile, dataset="cifar10", activation=cell[0]) for cell in GRID]:
+    tuned = [runs.configure(config.profile, dataset="cifar10", activation=cell[0]) for cell in GRID]
+    if config.profile == "half" or config not in tuned:
         return []
     return list(runs.fine_tunings(config).values())
 
