@@ -115,6 +115,9 @@ def test_sentences_and_the_numbers_by_profile_are_means_over_the_seeds(three_see
     found = table.loc["MiSP at fc", "relu"]
     assert found.ours.to_dict() == pytest.approx({"width 16\n10 epochs": 80, "thesis": 96.54})
     assert tuple(found.loc["width 16\n10 epochs", ["low", "high"]]) == pytest.approx((70, 90))
+    gap = found.ours["thesis"] - table.loc["MSP at fc", "relu"].ours["thesis"]
+    said = sentences.ahead_by_profile(activation="relu").data
+    assert said.endswith(f"in points of AUROC: +20.0 (width 16, 10 epochs), {gap:+.1f} (thesis).")
     curve = thesis.curve(("log_softmax", 0.0), "svhn")
     assert table.loc["min of MiSP, block 4", "log_softmax"].ours.item() == pytest.approx(curve[13:].mean())
 
@@ -123,7 +126,8 @@ def test_sentences_say_so_where_nothing_is_recorded(nothing_recorded):
     models = tables.grid("compact")
     said = [sentences.answer("compact"), sentences.accuracy("compact"), sentences.profiles(), sentences.trend(None, []),
             sentences.layer_bars(models, ["svhn"]), sentences.best("compact"), sentences.learning_curves([None]),
-            sentences.compared("MiSP", "MSP", "compact"), sentences.roc(None, None)]  # fmt: skip
+            sentences.compared("MiSP", "MSP", "compact"), sentences.roc(None, None),
+            sentences.ahead_by_profile()]  # fmt: skip
     assert {one.data for one in said} == {sentences.NOTHING}
     assert plots.profiles() and plots.roc(None, None)
 

@@ -310,6 +310,18 @@ def profiles():
     return paragraph(start, f"{'; '.join(each)} (the range is over the sets).")
 
 
+def ahead_by_profile(first="MiSP", second="MSP", ood="svhn", activation="log_softmax"):
+    """By how much one score of the final layer is ahead of another in the networks of each recorded profile."""
+    table = tables.by_profile(oods=[ood])
+    table = table[table.activation.eq(activation) & table.ood.eq(ood)]
+    if table.empty:
+        return paragraph()
+    values = table.pivot(index="place", columns="measure", values="ours").reindex(table.place.unique())
+    gaps = (values[f"{first} at fc"] - values[f"{second} at fc"]).rename(lambda place: place.replace("\n", ", "))
+    each = [f"{gap:+.1f} ({place})" for place, gap in gaps.items()]
+    return paragraph(f"{first} minus {second} on `{ood}`, in points of AUROC: {', '.join(each)}.")
+
+
 # --- the answer -------------------------------------------------------------------------------------
 
 

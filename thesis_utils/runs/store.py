@@ -161,7 +161,7 @@ class Folder:
             write_json(self.path / "provenance.json", provenance)
 
 
-def write_parquet(tables, path, checksum):
+def write_parquet(tables, path, checksum, compression="zstd", level=None):
     writer = None
     try:
         for table in tables:
@@ -169,8 +169,9 @@ def write_parquet(tables, path, checksum):
             table = table.replace_schema_metadata({**table.schema.metadata, CHECKSUM: checksum or ""})
             # floats of one column share their high bytes: split into streams of bytes they pack tightly
             writer = writer or pq.ParquetWriter(
-                path, table.schema, compression="zstd", use_dictionary=False, use_byte_stream_split=True
-            )
+                path, table.schema, compression=compression, compression_level=level,
+                use_dictionary=False, use_byte_stream_split=True,
+            )  # fmt: skip
             writer.write_table(table)
     finally:
         if writer:
