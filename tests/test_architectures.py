@@ -1,5 +1,7 @@
 """The other networks: of the papers' size, with the switch where the docstrings say."""
 
+import math
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -66,3 +68,12 @@ def test_the_name_of_a_run_has_the_architecture():
     config = runs.configure("compact", architecture="densenet22")
     assert config.name.startswith("compact-cifar10-densenet22-log_softmax-el0-seed0-")
     assert "--architecture densenet22" in runs.command(config)
+
+
+def test_a_densenets_maps_go_on_without_their_common_offset():
+    model = ARCHITECTURES["densenet22"](3, 8, "log_softmax").eval()
+    layers, stem = model.forward_layers(images())[1], model.stem(images())
+    first = torch.cat([stem, model.convolutions[0](stem)], 1)
+    torch.testing.assert_close(layers["layer1.1"], F.log_softmax(model.switches[0].norm(first), 1))
+    second = torch.cat([first, model.convolutions[1](layers["layer1.1"] + math.log(18))], 1)
+    torch.testing.assert_close(layers["layer1.2"], F.log_softmax(model.switches[1].norm(second), 1))

@@ -67,7 +67,11 @@ class WideResNet28(Layered):
 
 
 class DenseNet22(Layered):
-    """Huang et al. (2017): 3 dense blocks of 6 layers, each appends 3w/4 channels; between them a mean over 2 x 2."""
+    """Huang et al. (2017): 3 dense blocks of 6 layers, each appends 3w/4 channels; between them a mean over 2 x 2.
+
+    What a layer appends, all later ones read. So the next convolution sees its map without the common offset of
+    log-probabilities (`adjust`): appended, the offset would grow from layer to layer and drown what varies.
+    """
 
     layers, stages = names(3, 6), ("stem", "layer1.6", "layer2.6", "layer3.6")
 
@@ -89,8 +93,9 @@ class DenseNet22(Layered):
         yield "stem", x
         for name, convolution, switch in zip(self.layers, self.convolutions, self.switches):
             x = torch.cat([x, convolution(read)], 1)
-            read = switch(x)
-            yield name, read
+            z = switch(x)
+            yield name, z
+            read = self.adjust(z)
             if name.endswith(".6"):
                 x, read = F.avg_pool2d(x, 2), F.avg_pool2d(read, 2)
 
