@@ -69,8 +69,7 @@ class WideResNet28(Layered):
 class DenseNet22(Layered):
     """Huang et al. (2017): 3 dense blocks of 6 layers, each appends 3w/4 channels; between them a mean over 2 x 2.
 
-    What a layer appends, all later ones read. So the next convolution sees its map without the common offset of
-    log-probabilities (`adjust`): appended, the offset would grow from layer to layer and drown what varies.
+    A convolution sees a map without the common offset of log-probabilities (`adjust`), which would grow with depth.
     """
 
     layers, stages = names(3, 6), ("stem", "layer1.6", "layer2.6", "layer3.6")
