@@ -162,7 +162,7 @@ def finish(partial, model, normalise, history, seconds):
 
     Kernels are kept in half precision, half the size; the network that is scored is the kept one.
     """
-    weights = {key: value.half() if value.dim() > 1 else value for key, value in model.cpu().state_dict().items()}
+    weights = {key: (x.half() if x.dim() > 1 else x).cpu() for key, x in model.state_dict().items()}
     torch.save({"model": weights, "normalisation": dataclasses.asdict(normalise)}, partial / "checkpoint.pt")
     provenance = json.loads((partial / "provenance.json").read_text())
     provenance |= {"wall_seconds": round(seconds), "parameters": sum(p.numel() for p in model.parameters())}

@@ -10,7 +10,6 @@ from thesis_utils import evaluation
 from thesis_utils.errors import InputError
 from thesis_utils.files import beside
 from thesis_utils.runs import store
-from thesis_utils.runs.config import configure
 from thesis_utils.runs.finding import is_of, opened
 
 FILES = ("config.json", "provenance.json", "history.csv", store.METRICS, store.BASELINES)
@@ -35,10 +34,9 @@ def shorten(column):
 def record(run, weights=False):
     """Copies a run into `results/`: its metrics, the columns that figures need and, if asked for, its weights.
 
-    With the weights, in the book's own profile, all columns in-distribution: to compare a folder of images with.
+    With the weights all columns in-distribution, to compare a folder of images with.
     """
     run.metrics()
-    whole = (run.config.dataset, "calibration") if weights and run.config.profile == configure().profile else ()
     if weights:
         _ = run.detector  # fitted and kept, where it is not yet
     target = store.RECORDED / run.config.name
@@ -51,7 +49,7 @@ def record(run, weights=False):
             shutil.copy(run.folder / name, partial / name)
     for name in run.scored():
         table = run.scores(name)
-        if name not in whole:
+        if not (weights and name in (run.config.dataset, "calibration")):
             table = table[columns(table, run.config)]
         path = partial / "scores" / f"{name}.parquet"
         store.write_parquet([table.apply(shorten)], path, run.store.checksum(name), *TIGHTEST)
