@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from thesis_utils import evaluation, metrics, runs
-from thesis_utils.book import baselines, experiments, match, plots, sentences, tables, thesis, verdict
+from thesis_utils.book import baselines, experiments, match, open_world, plots, sentences, tables, thesis, verdict
 from thesis_utils.book.formatting import MISSING, NONE, UNSCORED, model_label, over_seeds
 from thesis_utils.models import LAYERS
 from thesis_utils.runs import store
@@ -127,9 +127,20 @@ def test_sentences_say_so_where_nothing_is_recorded(nothing_recorded):
     said = [sentences.answer("compact"), sentences.accuracy("compact"), sentences.profiles(), sentences.trend(None, []),
             sentences.layer_bars(models, ["svhn"]), sentences.best("compact"), sentences.learning_curves([None]),
             sentences.compared("MiSP", "MSP", "compact"), sentences.roc(None, None),
-            sentences.ahead_by_profile()]  # fmt: skip
+            sentences.ahead_by_profile(), sentences.worst_cases()]  # fmt: skip
     assert {one.data for one in said} == {sentences.NOTHING}
     assert plots.profiles() and plots.roc(None, None)
+
+
+def test_the_worst_cases_leave_out_oracles_and_parts(nothing_recorded):
+    pd.DataFrame({
+        "run": "a run", "method": ["ours", "ours", "ours, a part", "energy", "energy", "kNN", "kNN", "an oracle"],
+        "ood": ["near", "far", "near", "near", "far", "near", "far", "near"],
+        "auroc": [0.7, 0.9, 1, 0.8, 0.75, 0.6, 1, 1], "called": [0.3, 0.4, 1, 0.2, 0.1, 0.25, 0.2, 1],
+        "looks_at": ["known"] * 7 + [open_world.ORACLE],
+    }).to_csv(store.RECORDED / "open_world.csv")  # fmt: skip
+    assert sentences.worst_cases().data.endswith(": 70.0 beside 75.0 of energy (a run).")
+    assert sentences.worst_cases("called").data.endswith(": 30.0 beside 20.0 of kNN (a run).")
 
 
 def test_the_best_cell_of_the_thesis():

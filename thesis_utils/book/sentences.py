@@ -8,7 +8,7 @@ import numpy as np
 from IPython.display import Markdown
 
 from thesis_utils import metrics, runs
-from thesis_utils.book import differences, experiments, tables, thesis
+from thesis_utils.book import differences, experiments, open_world, tables, thesis
 from thesis_utils.book.formatting import MISSING, label, model_label, score_label
 from thesis_utils.book.tables import NETWORK, OOD
 
@@ -320,6 +320,20 @@ def ahead_by_profile(first="MiSP", second="MSP", ood="svhn", activation="log_sof
     gaps = (values[f"{first} at fc"] - values[f"{second} at fc"]).rename(lambda place: place.replace("\n", ", "))
     each = [f"{gap:+.1f} ({place})" for place, gap in gaps.items()]
     return paragraph(f"{first} minus {second} on `{ood}`, in points of AUROC: {', '.join(each)}.")
+
+
+def worst_cases(metric="auroc"):
+    """The detector's worst set, and that of the method whose worst is best, network by network: "auroc" or "called"."""
+    rows = experiments.networks("open_world")
+    if rows.empty:
+        return paragraph()
+    rows = rows[rows.auroc.notna() & rows.looks_at.ne(open_world.ORACLE) & ~rows.method.str.startswith("ours, ")]
+    each = []
+    for network, found in rows.groupby("network", sort=False):
+        worst = 100 * found.pivot(index="method", columns="ood", values=metric).min(axis=1, skipna=False)
+        ours, others = worst["ours"], worst.drop("ours")
+        each.append(f"{ours:.1f} beside {others.max():.1f} of {others.idxmax()} ({network})")
+    return paragraph(f"On the set that it is worst at, ours beside the best of the others: {'; '.join(each)}.")
 
 
 # --- the answer -------------------------------------------------------------------------------------
