@@ -18,10 +18,11 @@ WEIGHTS = ("checkpoint.pt", "scorer.pt", "fitted.detector")
 
 
 def columns(table, config):
-    """The columns that figures need: of a fine-tuned run the final layer's, else also min of MiSP and the ensemble."""
+    """The columns that figures need: the final layer's, and of the thesis' network also min of MiSP and the ensemble."""
     final = [*evaluation.FINAL, evaluation.CORRECT]
     layers = [column for column in table if column.endswith("/min_of_misp")]
-    wanted = final if config.fine_tuning != "none" else [*layers, *final, evaluation.ENSEMBLE]
+    whole = config.fine_tuning == "none" and config.architecture == "resnet34"
+    wanted = [*layers, *final, evaluation.ENSEMBLE] if whole else final
     return [column for column in wanted if column in table]
 
 
