@@ -18,7 +18,7 @@ WEIGHTS = ("checkpoint.pt", "scorer.pt", "fitted.detector")
 
 
 def columns(table, config):
-    """The columns that figures need: the final layer's, and of the thesis' network also min of MiSP and the ensemble."""
+    """The columns that figures need: the final layer's; of the thesis' network also min of MiSP and the ensemble."""
     final = [*evaluation.FINAL, evaluation.CORRECT]
     layers = [column for column in table if column.endswith("/min_of_misp")]
     whole = config.fine_tuning == "none" and config.architecture == "resnet34"
