@@ -10,6 +10,7 @@ from thesis_utils import evaluation
 from thesis_utils.errors import InputError
 from thesis_utils.files import beside
 from thesis_utils.runs import store
+from thesis_utils.runs.config import GRID
 from thesis_utils.runs.finding import is_of, opened
 
 FILES = ("config.json", "provenance.json", "history.csv", store.METRICS, store.BASELINES)
@@ -18,10 +19,11 @@ WEIGHTS = ("checkpoint.pt", "scorer.pt", "fitted.detector")
 
 
 def columns(table, config):
-    """The columns that figures need: the final layer's; of the thesis' network also min of MiSP and the ensemble."""
+    """The columns that figures need: the final layer's; of the thesis' networks also min of MiSP and the ensemble."""
     final = [*evaluation.FINAL, evaluation.CORRECT]
     layers = [column for column in table if column.endswith("/min_of_misp")]
     whole = config.fine_tuning == "none" and config.architecture == "resnet34"
+    whole &= (config.activation, config.entropy_factor) in GRID  # of others, the accuracy is what is compared
     wanted = [*layers, *final, evaluation.ENSEMBLE] if whole else final
     return [column for column in wanted if column in table]
 
