@@ -84,6 +84,12 @@ def guarantee():
     return text.rename_axis(columns="calibrated on")
 
 
+def with_worst(rows, metric):
+    """Methods by test sets, and each method's worst of the sets (missing if one of them is)."""
+    values = rows.pivot(index="method", columns="ood", values=metric)
+    return values, (values.min if HIGHER[metric] else values.max)(axis=1, skipna=False)
+
+
 def compared(rows, metric, with_interval=None):
     """Methods by test sets: a DataFrame of text made of rows with `method`, `ood` and the metric (shares, 0 to 1).
 
@@ -93,8 +99,8 @@ def compared(rows, metric, with_interval=None):
     """
     inside, outside = rows[rows.auroc.isna()], rows[rows.auroc.notna()]
     methods, sets = outside.method.unique(), outside.ood.unique()
-    values = outside.pivot(index="method", columns="ood", values=metric).reindex(index=methods, columns=sets)
-    worst = values.min(axis=1, skipna=False) if HIGHER[metric] else values.max(axis=1, skipna=False)
+    values, worst = with_worst(outside, metric)
+    values, worst = values.reindex(index=methods, columns=sets), worst.reindex(methods)
     cells = values.map(percent)
     for row in outside.itertuples() if metric == "auroc" else ():
         if with_interval is None or row.method in with_interval:

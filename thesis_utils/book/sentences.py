@@ -330,7 +330,7 @@ def worst_cases(metric="auroc"):
     rows = rows[rows.auroc.notna() & rows.looks_at.ne(open_world.ORACLE) & ~rows.method.str.startswith("ours, ")]
     each = []
     for network, found in rows.groupby("network", sort=False):
-        worst = 100 * found.pivot(index="method", columns="ood", values=metric).min(axis=1, skipna=False)
+        worst = 100 * open_world.with_worst(found, metric)[1]
         ours, others = worst["ours"], worst.drop("ours")
         each.append(f"{ours:.1f} beside {others.max():.1f} of {others.idxmax()} ({network})")
     return paragraph(f"On the set that it is worst at, ours beside the best of the others: {'; '.join(each)}.")

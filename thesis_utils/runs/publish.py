@@ -22,8 +22,8 @@ def columns(table, config):
     """The columns that figures need: the final layer's; of the thesis' networks also min of MiSP and the ensemble."""
     final = [*evaluation.FINAL, evaluation.CORRECT]
     layers = [column for column in table if column.endswith("/min_of_misp")]
-    whole = config.fine_tuning == "none" and config.architecture == "resnet34"
-    whole &= (config.activation, config.entropy_factor) in GRID  # of others, the accuracy is what is compared
+    in_grid = (config.activation, config.entropy_factor) in GRID  # of others only the accuracy is compared
+    whole = in_grid and config.fine_tuning == "none" and config.architecture == "resnet34"
     wanted = [*layers, *final, evaluation.ENSEMBLE] if whole else final
     return [column for column in wanted if column in table]
 
