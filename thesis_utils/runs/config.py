@@ -12,7 +12,7 @@ import os
 import shlex
 from dataclasses import dataclass
 
-from thesis_utils import baselines, data
+from thesis_utils import data
 from thesis_utils.architectures import ARCHITECTURES
 from thesis_utils.errors import InputError
 from thesis_utils.losses import FINE_TUNING, REDUCTIONS
@@ -27,7 +27,7 @@ PROFILES = {
     "demo": dict(dataset="digits_0_4", width=8, epochs=8, batch_size=32, flip=False, precision="float32"),
     "compact": dict(width=16, epochs=10, sizes="16-24-32", **SGD),
     "half": dict(width=32, epochs=20, sizes="16-24-32", **SGD),
-    "thesis": dict(width=64, epochs=60, sizes="16-24-32", **SGD),
+    "thesis": dict(width=64, epochs=40, sizes="16-24-32", **SGD),
 }
 RECIPES = {"softmax": dict(optimizer="adamw", learning_rate=1e-2, weight_decay=0.05)}  # where others fail
 OUT_DISTRIBUTIONS = {
@@ -39,8 +39,7 @@ OUTLIERS = {"digits_0_4": "photo_patches"}  # to fine-tune on; all others: tinyi
 NEAR_AND_FAR = {  # all others: CIFAR-100, SVHN
     "digits_0_4": ("digits_5_9", "noise"), "cifar100": ("cifar10", "svhn"), "svhn": ("cifar100", "cifar10"),
 }  # fmt: skip
-# images to tune and to test baselines on; all others: `baselines.ALL`
-COMPARED = {"demo": (60, 100), "compact": (500, 1000), "half": (500, 1000)}
+COMPARED = {"demo": (60, 100)}  # images to tune and to test baselines on; all others: 500 and 1,000 of each set
 
 
 def field(default, rule, wanted):
@@ -165,7 +164,7 @@ def near_and_far(dataset):
 
 def compared_images(profile):
     """(to tune on, to test on): how many images of each set a profile's baselines take at most."""
-    return COMPARED.get(profile, baselines.ALL)
+    return COMPARED.get(profile, (500, 1000))
 
 
 def configure(profile=None, **overrides):
