@@ -111,13 +111,16 @@ def test_sentences_and_the_numbers_by_profile_are_means_over_the_seeds(three_see
     assert said.endswith("In the thesis' numbers it is ahead in 9 of 9.")
     assert "differ from the thesis' accuracies by -13.3 points" in sentences.accuracy("compact").data
     assert "`svhn` 80.0, 80.0 and 80.0" in sentences.trend(three_seeds[0], ["svhn"]).data
+    record(0.6, 70, activation="relu", epochs=3)
+    places = ["width 16\n3 epochs", "width 16\n10 epochs"]
+    assert list(tables.by_profile(oods=["svhn"]).place.unique()) == [*places, "thesis"]
     table = tables.by_profile(oods=["svhn"]).set_index(["measure", "activation", "place"]).sort_index()
     found = table.loc["MiSP at fc", "relu"]
-    assert found.ours.to_dict() == pytest.approx({"width 16\n10 epochs": 80, "thesis": 96.54})
-    assert tuple(found.loc["width 16\n10 epochs", ["low", "high"]]) == pytest.approx((70, 90))
+    assert found.ours.to_dict() == pytest.approx({places[0]: 60, places[1]: 80, "thesis": 96.54})
+    assert tuple(found.loc[places[1], ["low", "high"]]) == pytest.approx((70, 90))
     gap = found.ours["thesis"] - table.loc["MSP at fc", "relu"].ours["thesis"]
     said = sentences.ahead_by_profile(activation="relu").data
-    assert said.endswith(f"in points of AUROC: +20.0 (width 16, 10 epochs), {gap:+.1f} (thesis).")
+    assert said.endswith(f"of AUROC: +20.0 (width 16, 3 epochs), +20.0 (width 16, 10 epochs), {gap:+.1f} (thesis).")
     curve = thesis.curve(("log_softmax", 0.0), "svhn")
     assert table.loc["min of MiSP, block 4", "log_softmax"].ours.item() == pytest.approx(curve[13:].mean())
 

@@ -60,7 +60,7 @@ def stage_axis(axis, extra=()):
 def learning_curves(found):
     """Cross-entropy and calibration accuracy over the epochs of the runs; None among them is skipped."""
     figure, axes = grown(1, 2, height=2.8)
-    found = [run for run in found if run]
+    found = [run for run in found if run and len(run.history)]
     for run in found:
         axes[0, 0].plot(run.history.epoch, run.history.cross_entropy, marker=".", label=label(run))
         axes[0, 1].plot(run.history.epoch, 100 * run.history.calibration_accuracy, marker=".")

@@ -93,7 +93,7 @@ def accuracy(profile=None, dataset=None):
 
 def learning_curves(found):
     """Where the runs end, and how far an accuracy in the middle of a training misleads."""
-    found = [run for run in found if run]
+    found = [run for run in found if run and len(run.history)]
     if not found:
         return paragraph()
     ends = sorted((run.history.cross_entropy.iloc[-1], label(run)) for run in found)

@@ -7,6 +7,7 @@ The chapters' tables are DataFrames of text, ready for `show`. A run that is not
 """
 
 from collections import defaultdict
+from dataclasses import replace
 from functools import partial
 from itertools import compress, product
 
@@ -252,15 +253,19 @@ MAIN = {  # what `by_profile` follows: the method of `thesis.value`, or the bloc
 
 
 def by_profile(dataset="cifar10", oods=("cifar100", "svhn", "places9_resize", "places9_fix")):
-    """The main numbers (percent) of every profile that is recorded for an in-distribution, then the thesis'.
+    """The main numbers (percent) of every profile, at each length recorded on an in-distribution; then the thesis'.
 
-    A row a measure of MAIN, out-distribution ("test" for the accuracy), network and place (a profile's width and
+    A row a measure of MAIN, out-distribution ("test" for the accuracy), network and place (a network's width and
     epochs, or "thesis"): `ours` the mean over seeds, `low` and `high` their range. Of a block the mean of its layers,
     each in its better direction.
     """
     rows = []
-    for profile, activation in product(runs.PROFILES, ("relu", "log_softmax")):
-        config = runs.configure(profile, dataset=dataset, activation=activation)
+    networks = [
+        runs.configure(profile, dataset=dataset, activation=activation)
+        for profile, activation in product(runs.PROFILES, ("relu", "log_softmax"))
+    ]
+    for config in (replace(one, epochs=count) for one in networks for count in runs.epochs(one)):
+        activation = config.activation
         place = f"width {config.width}\n{config.epochs} epochs"
         for (measure, (_, scores)), ood in product(MAIN.items(), ("test", *oods)):
             if (scores is None) == (ood == "test"):
@@ -296,9 +301,9 @@ def recorded():
     for run in (runs.opened(path.parent) for path in paths):
         config, origin = run.config, run.provenance
         rows[config.name] = {
-            "epochs": len(run.history),
+            "epochs": len(run.history) or config.epochs,  # a history may not have been kept
             "accuracy": f"{100 * run.accuracy():.2f}" if config.dataset in run.scored() else NONE,
-            "trained for": f"{origin['wall_seconds'] / 60:.0f} min",
+            "trained for": f"{origin['wall_seconds'] / 60:.0f} min" if "wall_seconds" in origin else NONE,
             "on": f"{origin['device']}, {origin['precision']}\ntorch {origin['versions']['torch']}",
             "code": origin["code"],
             "date": origin["date"],

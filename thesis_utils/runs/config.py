@@ -27,7 +27,7 @@ PROFILES = {
     "demo": dict(dataset="digits_0_4", width=8, epochs=8, batch_size=32, flip=False, precision="float32"),
     "compact": dict(width=16, epochs=10, sizes="16-24-32", **SGD),
     "half": dict(width=32, epochs=20, sizes="16-24-32", **SGD),
-    "thesis": dict(width=64, epochs=40, sizes="16-24-32", **SGD),
+    "thesis": dict(width=64, epochs=60, sizes="16-24-32", **SGD),
 }
 RECIPES = {"softmax": dict(optimizer="adamw", learning_rate=1e-2, weight_decay=0.05)}  # where others fail
 OUT_DISTRIBUTIONS = {

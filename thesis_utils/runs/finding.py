@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import platform
+from contextlib import suppress
 from datetime import date
 from functools import lru_cache
 
@@ -59,6 +60,18 @@ def seeds(config):
     """The runs of a configuration with whatever seed, in the order of their seeds."""
     found = (find(dataclasses.replace(config, seed=seed)) for seed in SEEDS)
     return [run for run in found if run]
+
+
+def epochs(config):
+    """The numbers of epochs at which a run of a configuration is there, and the configuration's own, ascending."""
+    found = {config.epochs}
+    for home in (store.OWN, store.RECORDED):
+        for path in home.glob(f"{config.profile}-{config.dataset}-*/config.json"):
+            with suppress(InputError):
+                other = store.read_config(path.parent)
+                if dataclasses.replace(other, epochs=config.epochs, seed=config.seed) == config:
+                    found.add(other.epochs)
+    return sorted(found)
 
 
 def get(config):

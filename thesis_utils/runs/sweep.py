@@ -42,7 +42,9 @@ def grid(profile=None):
             ("cifar10", "softmax", 0.0, 0),
             *(("cifar10", *cell, 2) for cell in first),
         ]
-    keys = ("dataset", "activation", "entropy_factor", "seed", "architecture")
+    keys = ("dataset", "activation", "entropy_factor", "seed", "architecture", "epochs")
+    if base.profile == "thesis":  # does its width matter where it is trained no better than `half`?
+        cells += [("cifar10", *cell, 0, base.architecture, 30) for cell in first[:2]]
     if base.profile == "compact":
         others = [name for name in ARCHITECTURES if name != base.architecture]
         cells += [("cifar10", *cell, seed, other) for seed in (0, 1) for other in others for cell in first[:2]]
