@@ -26,7 +26,6 @@ from thesis_utils.scorers import ascent
 TEMPERATURE = 1000.0
 ODIN_EPSILONS = tuple(round(0.0002 * k, 4) for k in range(21))  # Liang et al. (2018): 21 from 0 to 0.004
 MAHALANOBIS_EPSILONS = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.005, 0.01)  # the code of Lee et al. (2018)
-ALL = (1000, 10**9)  # of each set, to tune on and to test on; the authors tune on 1,000
 
 
 def odin(scorer, inputs, epsilons):
@@ -142,13 +141,13 @@ class Comparison:
             }  # fmt: skip
 
 
-def compare(scorer, images, calibration, oods, held_out, tuning=ALL[0], tested=ALL[1]):
+def compare(scorer, images, calibration, oods, held_out, tuning=1000, tested=10**9):
     """Yields (out-distribution, DataFrame): one row a method, protocol and with or without preprocessing.
 
     `images` are in-distribution test images, `calibration` in-distribution images that were never trained on,
     `oods` {name: Images}; `held_out` names those to test on, each with the one that the protocol `held_out` tunes on.
-    `tuning` and `tested` are numbers of images of each set; a set too small for both gives half of it to tuning. The
-    rows of the protocol "grid" are ODIN's metrics at each epsilon on the tuning images: the curve that was looked at.
+    `tuning` (the authors': 1,000) and `tested` are numbers of images of each set; too small a set gives half to tuning.
+    The rows of the protocol "grid" are ODIN's metrics at each epsilon on the tuning images: the curve looked at.
     """
     comparison = Comparison(scorer, images, calibration, oods, tuning, tested)
     for ood in (bar := tqdm(held_out, "baselines")):
