@@ -28,8 +28,8 @@ def pooled(layers):
 
 
 def float32():
-    """The context in which a GPU, too, computes convolutions of float32 in float32, by cuDNN's fastest algorithms."""
-    return torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, benchmark=True, allow_tf32=False)
+    """The context in which a GPU, too, computes convolutions of float32 in float32."""
+    return torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
 
 
 class Scorer:

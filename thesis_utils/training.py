@@ -193,8 +193,7 @@ def train(config, folder, device=None, trained=None, after_epoch=None):
                 means = (sums / (step + 1)).tolist()
                 bar.set_postfix_str(f"loss {means[0]:.3f} accuracy {means[2]:.3f}", refresh=False)
         row = dict(zip(("cross_entropy", "entropy", "train_accuracy"), means))
-        with autocast(device, config.precision):
-            row["calibration_accuracy"] = accuracy(model, held_out, normalise)
+        row["calibration_accuracy"] = accuracy(model, held_out, normalise)
         history.append({"epoch": epoch, **row})
         seconds += time.perf_counter() - started
         state = {name: part.state_dict() for name, part in parts.items()} | origin

@@ -58,7 +58,7 @@ def stage_axis(axis, extra=()):
 
 
 def learning_curves(found):
-    """Cross-entropy and calibration accuracy over the epochs of the runs; None among them is skipped."""
+    """Cross-entropy and calibration accuracy over the epochs of those of the runs that have a history."""
     figure, axes = grown(1, 2, height=2.8)
     found = [run for run in found if run and len(run.history)]
     for run in found:

@@ -264,7 +264,8 @@ def by_profile(dataset="cifar10", oods=("cifar100", "svhn", "places9_resize", "p
         runs.configure(profile, dataset=dataset, activation=activation)
         for profile, activation in product(runs.PROFILES, ("relu", "log_softmax"))
     ]
-    for config in (replace(one, epochs=count) for one in networks for count in runs.epochs(one)):
+    lengths = (replace(one, epochs=count) for one in networks for count in runs.epochs(one))
+    for config in sorted(lengths, key=lambda one: (one.width, one.epochs)):
         activation = config.activation
         place = f"width {config.width}\n{config.epochs} epochs"
         for (measure, (_, scores)), ood in product(MAIN.items(), ("test", *oods)):
@@ -301,7 +302,7 @@ def recorded():
     for run in (runs.opened(path.parent) for path in paths):
         config, origin = run.config, run.provenance
         rows[config.name] = {
-            "epochs": len(run.history) or config.epochs,  # a history may not have been kept
+            "epochs": config.tuning_epochs or config.epochs,
             "accuracy": f"{100 * run.accuracy():.2f}" if config.dataset in run.scored() else NONE,
             "trained for": f"{origin['wall_seconds'] / 60:.0f} min" if "wall_seconds" in origin else NONE,
             "on": f"{origin['device']}, {origin['precision']}\ntorch {origin['versions']['torch']}",
