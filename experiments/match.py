@@ -8,18 +8,20 @@ the ensemble on, or against their distorted versions, all kinds together. Only n
 test image and no other data set is looked at.
 """
 
+from itertools import product
+
 import torch
+from tqdm import tqdm
 
 from experiments.distortions import distorted
 from experiments.misp import misp_everywhere
-from experiments.recording import record
+from experiments.recording import add
 from thesis_utils import data, metrics, runs
 from thesis_utils.evaluation import float32
 from thesis_utils.mahalanobis import fgsm
 from thesis_utils.models import LAYERS
 from thesis_utils.runs.config import GRID
 
-COLUMNS = ("run", "against", "layer", "auroc")
 IMAGES, BATCH = 1000, 250
 FGSM, DISTORTED = "FGSM", "distorted"
 
@@ -31,7 +33,7 @@ def read(model, batches):
 
 @float32()
 def measure(run):
-    """{against: AUROC at each layer (16,)}."""
+    """A row an `against` and layer, as in results/match.csv."""
     model, normalise = run.network
     images = data.hold_out(run.training_images())[1].subset(slice(IMAGES))
     pixels, labels = images.pixels.split(BATCH), images.labels.split(BATCH)
@@ -40,24 +42,16 @@ def measure(run):
         FGSM: read(model, (fgsm(model, *batch, normalise) for batch in zip(pixels, labels))),
         DISTORTED: read(model, (normalise(p) for kind in distorted(images.pixels).values() for p in kind.split(BATCH))),
     }
-    return {name: [metrics.auroc(-known[:, k], -other[:, k]) for k in range(len(LAYERS))]
-            for name, other in others.items()}  # fmt: skip
-
-
-def networks():
-    for dataset in ("cifar10", "cifar100"):
-        for activation, factor in GRID:
-            config = runs.configure("compact", dataset=dataset, activation=activation, entropy_factor=factor)
-            yield from (run for run in runs.seeds(config) if run.has_weights)
+    return [
+        {"run": run.config.name, "against": name, "layer": layer, "auroc": metrics.auroc(-known[:, k], -other[:, k])}
+        for name, other in others.items()
+        for k, layer in enumerate(LAYERS)
+    ]
 
 
 if __name__ == "__main__":
-    found, measured = {run.config.name: run for run in networks()}, {}
-    variants = [(name, against, layer) for name in found for against in (FGSM, DISTORTED) for layer in LAYERS]
-
-    def value(name, against, layer):
-        if name not in measured:
-            measured[name] = measure(found[name])
-        return (measured[name][against][LAYERS.index(layer)],)
-
-    record("match.csv", COLUMNS, variants, value)
+    for profile, dataset, (activation, factor) in product(("compact", "half"), ("cifar10", "cifar100"), GRID):
+        config = runs.configure(profile, dataset=dataset, activation=activation, entropy_factor=factor)
+        for run in tqdm(runs.seeds(config), config.name):
+            if run.has_weights:
+                add("match.csv", run, measure)

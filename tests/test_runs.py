@@ -280,17 +280,22 @@ def test_without_git_the_code_version_is_unknown(monkeypatch):
     assert store.code_version().endswith(" unknown")
 
 
-def test_a_fine_tuned_run_records_the_final_layer_only(tmp_path, monkeypatch):
+@pytest.mark.parametrize("of, layers, final", [
+    (dict(), len(LAYERS), evaluation.FINAL),
+    (dict(profile="compact"), len(LAYERS), evaluation.FINAL),
+    (dict(profile="compact", seed=1), 0, evaluation.FINAL),
+    (dict(entropy_factor=0.1), 0, ("fc/msp",)),
+    (dict(profile="compact", fine_tuning="energy"), 0, ("fc/msp",)),
+    (dict(profile="thesis", epochs=30), 0, ("fc/msp",)),
+])  # fmt: skip
+def test_what_is_recorded_image_by_image(tmp_path, monkeypatch, of, layers, final):
+    config = runs.configure(**of)
     monkeypatch.setattr(store, "RECORDED", tmp_path)
-    for config, layers in [
-        (runs.configure("compact"), len(LAYERS)),
-        (runs.configure("compact", fine_tuning="energy"), 0),
-    ]:
-        run = publish.record(runs.opened(store.ROOT / "results" / config.name))
-        table = run.scores("cifar10")
-        assert run.folder.parent == tmp_path and run.metrics("svhn").score.nunique() == COLUMNS
-        assert sum(column.startswith("layer") for column in table) == layers
-        assert {*evaluation.FINAL, evaluation.CORRECT} <= set(table)
+    run = publish.record(runs.opened(store.ROOT / "results" / config.name))
+    table = run.scores("cifar10")
+    assert run.folder.parent == tmp_path and run.metrics("svhn").score.nunique() == COLUMNS
+    assert sum(column.startswith("layer") for column in table) == layers
+    assert {column for column in table if column.startswith("fc/")} == {*final, evaluation.CORRECT}
 
 
 def test_the_seeds_of_a_network_are_found(monkeypatch):
@@ -376,9 +381,9 @@ def test_every_recorded_run_is_whole_and_small():
             assert run.provenance["data"][name]["images"] == len(run.scores(name))
             assert len(run.metrics(name)) == 3 * columns(DEPTHS[run.config.architecture])
             # the recorded per-image scores give the recorded metrics
-            row = run.metrics(name).set_index(["score", "reading"]).loc[("fc/misp", "fixed_direction")]
+            row = run.metrics(name).set_index(["score", "reading"]).loc[("fc/msp", "fixed_direction")]
             again = evaluation.compare(
-                run.scores(run.config.dataset), run.scores(name), run.scores("calibration"), ["fc/misp"]
+                run.scores(run.config.dataset), run.scores(name), run.scores("calibration"), ["fc/msp"]
             )
             assert again[again.reading.eq("fixed_direction")].auroc.item() == pytest.approx(row.auroc, abs=1e-4)
     sizes = [path.stat().st_size for path in store.RECORDED.rglob("*") if path.is_file()]

@@ -119,9 +119,9 @@ def test_sentences_and_the_numbers_by_profile_are_means_over_the_seeds(three_see
     assert found.ours.to_dict() == pytest.approx({places[0]: 60, places[1]: 80, "thesis": 96.54})
     assert tuple(found.loc[places[1], ["low", "high"]]) == pytest.approx((70, 90))
     gap = found.ours["thesis"] - table.loc["MSP at fc", "relu"].ours["thesis"]
-    said = sentences.ahead_by_profile(activation="relu").data
+    said = sentences.ahead_by_profile().data
     gaps = f"+20.0 (width 16, 3 epochs), +20.0 (width 16, 10 epochs), {gap:+.1f} (thesis)"
-    assert said.endswith(f"of AUROC: {gaps}. It rises at 0 of 1 steps of ours to a larger network.")
+    assert f"MiSP minus MSP on `svhn` (ReLU), in points: {gaps}." in said
     curve = thesis.curve(("log_softmax", 0.0), "svhn")
     assert table.loc["min of MiSP, block 4", "log_softmax"].ours.item() == pytest.approx(curve[13:].mean())
 

@@ -305,6 +305,35 @@ def test_a_number_of_ours_spans_the_seeds(monkeypatch):
     assert set(table.ours[table["trained on, network"].ne("cifar10, ReLU")]) == {MISSING}
 
 
+def test_a_number_is_judged_on_the_profile_that_is_nearest_in_accuracy(monkeypatch):
+    """The thesis' ReLU network has 94.31 % and an MSP of 92.08 on SVHN."""
+    accuracies, place = {"compact": 90, "half": 93.9, "thesis": 96}, ("cifar10", "ReLU")
+    ours = {one: {(*place, "test", "accuracy"): np.array([accuracy, accuracy - 0.5, accuracy + 0.5]),
+                  (*place, "svhn", "MSP"): np.array([92.5, 92, 93]) if one == "half" else np.array([50, 49, 51])}
+            for one, accuracy in accuracies.items()}  # fmt: skip
+    monkeypatch.setattr(verdict, "measured", lambda profile: ours.get(profile, {}))
+
+    def judged(profile):
+        return verdict.numbers(profile).reset_index().set_index(["trained on, network", "number"])
+
+    line = judged(None).loc["cifar10, ReLU", "MSP, svhn"]
+    assert (line.profile, line.verdict) == ("half", REPRODUCED)
+    line = judged("thesis").loc["cifar10, ReLU", "MSP, svhn"]
+    assert (line.profile, line.verdict) == ("thesis", UNDECIDED) and line.why.endswith("by +1.7")
+
+
+def test_claims_by_profile():
+    table, lines = verdict.by_profile(), verdict.lines("half")
+    assert [name.split("\n")[0] for name in table] == ["compact", "half", "thesis"]
+    half = table.filter(like="half").squeeze()
+    assert half.tolist() == [NONE if line.verdict == UNDECIDED else line.verdict for line in lines]
+    table = pd.DataFrame(
+        {"compact\nw": [REPRODUCED, REPRODUCED, NONE], "thesis\nw": [NOT_REPRODUCED, NONE, NOT_REPRODUCED]}, [*"abc"]
+    )
+    said = "Reproduced and not reproduced: 2 and 0 (compact), 0 and 2 (thesis). "
+    assert verdict.turned(table) == said + "Reproduced in one profile and not in another: a."
+
+
 def test_without_any_run_every_line_says_so(monkeypatch):
     monkeypatch.setattr(runs, "seeds", lambda config: [])
     for table in (verdict.claims(verdict.lines()), verdict.numbers()):

@@ -40,11 +40,16 @@ def blocks(first, second):
 
 
 def paired(first, second):
-    """A comparison of two scores, or best layers', on the same images of one network (`metrics.delong_difference`)."""
+    """A comparison of two scores, or best layers', on the same images of one network (`metrics.delong_difference`).
+
+    None where one of them is not recorded image by image.
+    """
 
     def compare(run, ood):
-        both = [confidences(run, ood, tables.best_score(run, ood, scores).name) for scores in (first, second)]
-        return 100 * np.array(metrics.delong_difference(*both))
+        names = [tables.best_score(run, ood, scores).name for scores in (first, second)]
+        if not {*names} <= {*run.scores(ood)}:
+            return None
+        return 100 * np.array(metrics.delong_difference(*(confidences(run, ood, name) for name in names)))
 
     return compare
 

@@ -38,7 +38,9 @@ def choice(found):
 
 
 def chosen(run, ood, protocol):
-    """(score, direction) under a protocol; None where there is nothing to choose by."""
+    """(score, direction) under a protocol; None where there is nothing to choose by, or no image's score of a layer."""
+    if not {*SCORES} <= {*run.scores(ood)}:
+        return None
     if protocol in AGAINST:
         rows = experiment("match")
         rows = rows[rows.run.eq(run.config.name) & rows.against.eq(AGAINST[protocol])] if len(rows) else rows

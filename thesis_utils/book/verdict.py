@@ -259,22 +259,29 @@ def judge(row, ours, name, accuracy, profile):
 
 
 def numbers(profile=None):
-    """Every number of the thesis' tables beside ours."""
-    found, rows, profile = measured(profile), {}, runs.configure(profile).profile
+    """Every number of the thesis' tables beside ours.
+
+    Ours of a profile, or else of the profile in which such a network comes nearest to the thesis' accuracy.
+    """
+    found, rows = {one: measured(one) for one in ([profile] if profile else runs.PROFILES)}, {}
     for row in thesis.TABLES.sort_values("slide", kind="stable").itertuples():
         network = (row.activation, row.entropy_factor)
         place, what = (row.dataset, model_label(*network)), LABELS[row.method]
-        names = ours_of(row.ood)[:2]
-        name = next((name for name in names if (*place, name, what) in found), names[-1])
-        ours, accuracy = found.get((*place, name, what)), found.get((*place, "test", "accuracy"))
         theirs = thesis.value(row.dataset, *network, "test", "accuracy")[0]
-        verdict, why = judge(row, ours, name, None if accuracy is None else accuracy - theirs, profile)
+        off = {one: ours[*place, "test", "accuracy"] - theirs for one, ours in found.items()
+               if (*place, "test", "accuracy") in ours}  # fmt: skip
+        nearest = min(off, key=lambda one: abs(off[one][0]), default=None)
+        names, values = ours_of(row.ood)[:2], found.get(nearest, {})
+        name = next((name for name in names if (*place, name, what) in values), names[-1])
+        ours = values.get((*place, name, what))
+        verdict, why = judge(row, ours, name, off.get(nearest), nearest)
         if row.method != "accuracy":
             what += f", {row.ood}" + ("" if name == row.ood else f"\n(ours: {name})")
         rows[row.slide, f"{row.dataset}, {whole(short(network))}", what] = {
             "verdict": verdict,
             "thesis": thesis_number(row.value, row.note),
-            "ours": (MISSING if accuracy is None else UNSCORED) if ours is None else interval(*ours),
+            "ours": (UNSCORED if nearest else MISSING) if ours is None else interval(*ours),
+            "profile": nearest or NONE,
             "ours − thesis": NONE if ours is None or row.note == "misprint" else f"{ours[0] - row.value:+.1f}",
             "why": why,
         }
@@ -315,3 +322,25 @@ def in_short(lines, numbers):
     text += f" (another verdict: {'; '.join(moved)}). " if moved else ". No verdict differs. "
     ours = ", ".join(f"**{number[word]}** {word}" for word in VERDICTS)
     return f"{text}Of its {len(numbers)} numbers: {ours}."
+
+
+def by_profile():
+    """The verdict on each claim (with RESIZE in LSUN's place) in the networks of each recorded profile."""
+    found = {one: gather(one) for one in runs.PROFILES}
+    configs = [runs.configure(one) for one, networks in found.items() if any(networks.values())]
+    verdicts = {
+        f"{one.profile}\nwidth {one.width}, {one.epochs} epochs": [
+            judged(claim, found[one.profile]).verdict for claim in CLAIMS
+        ]
+        for one in configs
+    }
+    return pd.DataFrame(verdicts, pd.Index([claim.says for claim in CLAIMS], name="claim")).replace(UNDECIDED, NONE)
+
+
+def turned(table):
+    """Which claims of `by_profile` are reproduced in one profile and not reproduced in another: Markdown."""
+    both = table[table.eq(REPRODUCED).any(axis=1) & table.eq(NOT_REPRODUCED).any(axis=1)]
+    counts = [f"{(table[name] == REPRODUCED).sum()} and {(table[name] == NOT_REPRODUCED).sum()} ({name.split()[0]})"
+              for name in table]  # fmt: skip
+    said = "; ".join(both.index) if len(both) else "none"
+    return f"Reproduced and not reproduced: {', '.join(counts)}. Reproduced in one profile and not in another: {said}."

@@ -170,12 +170,12 @@ def compared_images(profile):
 def configure(profile=None, **overrides):
     """The profile's configuration with some of its values overridden; None stands for the profile's own value.
 
-    Without a profile: the one named by the environment variable THESIS_PROFILE, else "compact". An unknown profile or
+    Without a profile: the one named by the environment variable THESIS_PROFILE, else "half". An unknown profile or
     key is an InputError. What a `fine_tuning` does not override: the usual outliers, two to an image, a sixth of the
     epochs (at least one) and a tenth of the learning rate.
     """
     overrides = {key: value for key, value in overrides.items() if value is not None}
-    profile = profile or os.environ.get("THESIS_PROFILE") or "compact"
+    profile = profile or os.environ.get("THESIS_PROFILE") or "half"
     if profile not in PROFILES:
         raise InputError(f"unknown profile {profile!r}; choose from {', '.join(PROFILES)}")
     fields = {one.name for one in dataclasses.fields(Config)}

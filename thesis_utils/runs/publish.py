@@ -10,7 +10,7 @@ from thesis_utils import evaluation
 from thesis_utils.errors import InputError
 from thesis_utils.files import beside
 from thesis_utils.runs import store
-from thesis_utils.runs.config import GRID
+from thesis_utils.runs.config import GRID, configure
 from thesis_utils.runs.finding import is_of, opened
 
 FILES = ("config.json", "provenance.json", "history.csv", store.METRICS, store.BASELINES)
@@ -19,12 +19,17 @@ WEIGHTS = ("checkpoint.pt", "scorer.pt", "fitted.detector")
 
 
 def columns(table, config):
-    """The columns that figures need: the final layer's; of the thesis' networks also min of MiSP and the ensemble."""
-    final = [*evaluation.FINAL, evaluation.CORRECT]
-    layers = [column for column in table if column.endswith("/min_of_misp")]
-    in_grid = (config.activation, config.entropy_factor) in GRID  # of others only the accuracy is compared
-    whole = in_grid and config.fine_tuning == "none" and config.architecture == "resnet34"
-    wanted = [*layers, *final, evaluation.ENSEMBLE] if whole else final
+    """The columns that figures need: of every network MSP and what it got right; more of the thesis' networks.
+
+    Of these the final layer's scores and the ensemble, and min of MiSP of every layer. The layers of `compact`, which
+    is there to be compared with the wider networks, are recorded image by image for one seed only.
+    """
+    usual = {key: getattr(config, key) for key in ("dataset", "activation", "entropy_factor", "seed")}
+    wanted = ["fc/msp", evaluation.CORRECT]
+    if (config.activation, config.entropy_factor) in GRID and config == configure(config.profile, **usual):
+        wanted = [*evaluation.FINAL, evaluation.CORRECT, evaluation.ENSEMBLE]
+        if config.profile != "compact" or config.seed == 0:
+            wanted = [column for column in table if column.endswith("/min_of_misp")] + wanted
     return [column for column in wanted if column in table]
 
 

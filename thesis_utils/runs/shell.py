@@ -29,7 +29,7 @@ def parser():
     top = argparse.ArgumentParser(prog="python -m thesis_utils", description=__doc__.splitlines()[0])
     commands = top.add_subparsers(dest="command", required=True)
     profile = argparse.ArgumentParser(add_help=False)
-    profile.add_argument("--profile", choices=runs.PROFILES, help="default: $THESIS_PROFILE, else compact")
+    profile.add_argument("--profile", choices=runs.PROFILES, help="default: $THESIS_PROFILE, else half")
     shared = argparse.ArgumentParser(add_help=False, parents=[profile])
     for field in dataclasses.fields(runs.Config)[1:]:
         kind = boolean if field.type is bool else field.type
