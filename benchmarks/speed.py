@@ -15,7 +15,7 @@
 
 On two cores with AVX-512 bfloat16, torch 2.14.1, in one run a width:
 
-| width | single pass / forward pass | 20 detectors in turn | `train` / tutorial, bfloat16 | float32 | of the matrix product |
+| width | single pass / forward pass | 20 detectors in turn | `train` / tutorial, bfloat16 | float32 | matrix product |
 | --- | --- | --- | --- | --- | --- |
 | 16 | 1.3 | 20.5 | 0.58 | 0.89 | |
 | 32 | 1.13 | 20.2 | 0.59 | 0.94 | 0.74 |
