@@ -122,6 +122,9 @@ def test_sentences_and_the_numbers_by_profile_are_means_over_the_seeds(three_see
     said = sentences.ahead_by_profile().data
     gaps = f"+20.0 (width 16, 3 epochs), +20.0 (width 16, 10 epochs), {gap:+.1f} (thesis)"
     assert f"MiSP minus MSP on `svhn` (ReLU), in points: {gaps}." in said
+    record(0.5, 79, activation="log_softmax")
+    said = sentences.cost_by_profile().data
+    assert said == "Log-softmax minus ReLU, in points of accuracy: -2.0 (width 16, 10 epochs), -0.8 (thesis)."
     curve = thesis.curve(("log_softmax", 0.0), "svhn")
     assert table.loc["min of MiSP, block 4", "log_softmax"].ours.item() == pytest.approx(curve[13:].mean())
 
@@ -131,7 +134,7 @@ def test_sentences_say_so_where_nothing_is_recorded(nothing_recorded):
     said = [sentences.answer("compact"), sentences.accuracy("compact"), sentences.profiles(), sentences.trend(None, []),
             sentences.layer_bars(models, ["svhn"]), sentences.best("compact"), sentences.learning_curves([None]),
             sentences.compared("MiSP", "MSP", "compact"), sentences.roc(None, None),
-            sentences.ahead_by_profile(), sentences.worst_cases()]  # fmt: skip
+            sentences.ahead_by_profile(), sentences.cost_by_profile(), sentences.worst_cases()]  # fmt: skip
     assert {one.data for one in said} == {sentences.NOTHING}
     assert plots.profiles() and plots.roc(None, None)
 
