@@ -82,5 +82,5 @@ def test_the_scores_of_the_recorded_network_have_not_moved():
 
 def shipped_scores():
     """All scores of `noise`'s first 32 images by the log-softmax network that is recorded with its weights."""
-    shipped = runs.opened(store.RECORDED / runs.configure("compact").name)
+    shipped = runs.opened(store.RECORDED / runs.configure().name)
     return next(shipped.scorer.stream(data.load("noise").subset(torch.arange(32))))
