@@ -295,19 +295,23 @@ def straightness(table):
 
 
 def profiles():
-    """What moved from the first recorded profile to the last, in the log-softmax network."""
-    table = tables.by_profile().query("activation == 'log_softmax'")
-    places = [place for place in table.place.unique() if place != "thesis"]
-    if not places:
-        return paragraph()
-    values = table.pivot(index=["measure", "ood"], columns="place", values="ours")
-    first, last = (place.replace("\n", ", ") for place in (places[0], places[-1]))
-    to = places[-1] if len(places) > 1 else "thesis"
-    moved = (values[to] - values[places[0]]).dropna().groupby(level=0)
-    each = [f"{measure} {span(moved.get_group(measure), '+')}" for measure in tables.MAIN if measure in moved.groups]
-    start = (f"From {first} to {last}, in points:" if len(places) > 1
-             else f"Only {first} is recorded so far. The thesis' numbers minus these, in points:")  # fmt: skip
-    return paragraph(start, f"{'; '.join(each)} (the range is over the sets).")
+    """What moved from the first recorded profile to the last, in ReLU and in log-softmax networks."""
+    said = []
+    for activation, table in tables.by_profile().groupby("activation", sort=False):
+        places = [place for place in table.place.unique() if place != "thesis"]
+        if not places:
+            continue
+        values = table.pivot(index=["measure", "ood"], columns="place", values="ours")
+        first, last = (place.replace("\n", ", ") for place in (places[0], places[-1]))
+        to = places[-1] if len(places) > 1 else "thesis"
+        moved = (values[to] - values[places[0]]).dropna().groupby(level=0)
+        each = [
+            f"{measure} {span(moved.get_group(measure), '+')}" for measure in tables.MAIN if measure in moved.groups
+        ]
+        start = (f"from {first} to {last}, in points" if len(places) > 1
+                 else f"only {first} is recorded so far; the thesis' numbers minus these, in points")  # fmt: skip
+        said.append(f"{model_label(activation)}, {start}: {'; '.join(each)}.")
+    return paragraph(*said, "A range is over the sets." if said else "")
 
 
 def at_places(differences):
