@@ -123,3 +123,12 @@ def search():
         "cost": lambda row: f"{cost(row):.1f}",
         "accuracy, %": lambda row: f"{100 * row.accuracy:.1f}",
     })  # fmt: skip
+
+
+def averaging():
+    """The networks of `experiments/averaging.py`, one a row: calibration accuracy by how many epochs are averaged."""
+    rows = networks("averaging")
+    if rows.empty:
+        return by_network({})
+    table = 100 * rows.pivot(index="network", columns="epochs", values="accuracy")
+    return table.map("{:.1f}".format).rename(columns=lambda count: f"last {count}" if count > 1 else "the last")
