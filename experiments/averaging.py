@@ -25,8 +25,10 @@ def measure(run):
 
     def take(epoch, model, *_):
         for length in LENGTHS:
-            if epoch > config.epochs - length:
-                averages.setdefault(length, AveragedModel(model)).update_parameters(model)
+            if epoch == config.epochs - length + 1:
+                averages[length] = AveragedModel(model)
+            if length in averages:
+                averages[length].update_parameters(model)
 
     with TemporaryDirectory() as folder:  # not to be resumed: the averages are not in a checkpoint
         model, normalise, history, _ = train(config, Path(folder), after_epoch=take)

@@ -326,12 +326,9 @@ def in_short(lines, numbers):
 
 def by_profile():
     """The verdict on each claim (with RESIZE in LSUN's place) in the networks of each recorded profile."""
-    found = {one: gather(one) for one in runs.PROFILES}
-    configs = [runs.configure(one) for one, networks in found.items() if any(networks.values())]
+    configs = [runs.configure(one) for one in runs.PROFILES if any(gather(one).values())]
     verdicts = {
-        f"{one.profile}\nwidth {one.width}, {one.epochs} epochs": [
-            judged(claim, found[one.profile]).verdict for claim in CLAIMS
-        ]
+        f"{one.profile}\nwidth {one.width}, {one.epochs} epochs": [line.verdict for line in lines(one.profile)]
         for one in configs
     }
     return pd.DataFrame(verdicts, pd.Index([claim.says for claim in CLAIMS], name="claim")).replace(UNDECIDED, NONE)
