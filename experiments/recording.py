@@ -29,3 +29,23 @@ def add(name, run, measure):
     if run.config.name not in set(known.run):
         known = pd.concat([known, pd.DataFrame(measure(run))])
         replace(path, lambda partial: known.to_csv(partial, index=False, float_format="%.5g"))
+
+
+def rows_of(name):
+    """The rows of results/NAME, as far as they are recorded."""
+    path = store.RECORDED / name
+    return pd.read_csv(path) if path.exists() else pd.DataFrame()
+
+
+def recorded(name, key):
+    """Whether results/NAME has a row with these values."""
+    known = rows_of(name)
+    return not known.empty and bool((known[[*key]] == pd.Series(key)).all(axis=1).any())
+
+
+def replace_rows(name, keys, rows):
+    """Puts rows (dicts) into results/NAME, each in place of the one that has the same values in the columns `keys`."""
+    path = store.RECORDED / name
+    with store.locked(path):
+        table = pd.concat([rows_of(name), pd.DataFrame(rows)]).drop_duplicates(keys, keep="last")
+        replace(path, lambda partial: table.to_csv(partial, index=False, float_format="%.4g"))

@@ -1,6 +1,7 @@
 """Configurations: what is refused, and what their names say."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -12,7 +13,8 @@ BAD = {str: ["no such thing", 3, None], int: [-1, 1.5, "2", True], float: [-1.0,
        bool: [1, "yes", None]}  # fmt: skip
 GOOD_NAMES = ("dataset", "outliers")  # any word may name a data set
 OTHER = dict(profile="thesis", dataset="svhn", architecture=None, activation="relu", entropy_reduction="sum",
-             optimizer="sgd", precision="bfloat16", sizes="16-32", fine_tuning=None, outliers=None)  # fmt: skip
+             optimizer="sgd", padding="mean", precision="bfloat16", sizes="16-32", fine_tuning=None,
+             outliers=None)  # fmt: skip
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -68,6 +70,19 @@ def test_a_name_does_not_depend_on_the_defaults(monkeypatch):
     assert later(**values).name == runs.Config(**values).name
     del values["epochs"]
     assert later(**values).name != runs.Config(**values).name
+
+
+def test_a_field_that_came_later_orphans_no_folder(tmp_path):
+    """Folders that lack it are read with the value that they had, and keep their name."""
+    config = runs.configure("compact", activation="relu", optimizer="sgd", learning_rate=0.2, padding="zero")
+    older = {key: value for key, value in dataclasses.asdict(config).items() if key not in runs.config.ADDED}
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    assert runs.store.read_config(tmp_path) == config
+    assert config.name == "compact-cifar10-relu-seed0-958741"  # as recorded before there were these fields
+    del older["width"]
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    with pytest.raises(InputError, match="no config.json that this version of the code can read"):
+        runs.store.read_config(tmp_path)
 
 
 def test_the_command_of_a_configuration_gives_it_back():

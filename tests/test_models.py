@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from thesis_utils.errors import InputError
-from thesis_utils.models import ACTIVATIONS, LAYERS, channel_log_softmax, channel_softmax, resnet34
+from thesis_utils.models import ACTIVATIONS, LAYERS, Block, Centre, channel_log_softmax, channel_softmax, resnet34
 
 
 def images(count=2):
@@ -57,6 +57,28 @@ def test_the_classifier_sees_log_probabilities_without_their_offset():
     torch.testing.assert_close(resnet34(2, 1, "relu").adjust(pooled), pooled)
 
 
+def test_mean_padding_changes_the_border_only():
+    """A constant is removed by BatchNorm: with each channel's mean as padding the same numbers come out inside."""
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 6, 6) - 5
+    zero, mean = Block(4, 4, 1, "log_softmax"), Block(4, 4, 1, "log_softmax", padding="mean")
+    mean.load_state_dict(zero.state_dict(), strict=False)
+    inside = [block.conv1(block.centre(x))[:, :, 1:-1, 1:-1] for block in (zero, mean)]
+    shift = zero.conv1.weight.sum((2, 3)) @ x.mean((0, 2, 3))  # of each channel, wherever the kernel meets no padding
+    torch.testing.assert_close(inside[0], inside[1] + shift[:, None, None])
+    torch.testing.assert_close(mean.centre(x).mean((0, 2, 3)), torch.zeros(4), atol=1e-6, rtol=0)
+
+
+def test_a_centre_keeps_a_running_mean_for_evaluation():
+    centre = Centre(2)
+    x = torch.tensor([1.0, -5.0])[None, :, None, None].expand(3, 2, 4, 4)
+    for _ in range(3):
+        centre(x)
+    assert torch.allclose(centre.running_mean, torch.tensor([1.0, -5.0]) * (1 - 0.9**3))
+    found = centre.eval()(x[:1] + 1)
+    torch.testing.assert_close(found[0, :, 0, 0], torch.tensor([2.0, -4.0]) - centre.running_mean)
+
+
 def test_the_thesis_network_has_the_size_of_a_resnet34():
     count = sum(p.numel() for p in resnet34(10).parameters())
     assert 21.2e6 < count < 21.4e6
@@ -66,6 +88,7 @@ def test_the_thesis_network_has_the_size_of_a_resnet34():
     "arguments, message",
     [
         (dict(num_classes=10, activation="logsoftmax"), "choose from relu, softmax, log_softmax"),
+        (dict(num_classes=10, padding="reflect"), "unknown padding 'reflect'; choose from zero, mean"),
         (dict(num_classes=10, width=0), "width must be a whole number"),
         (dict(num_classes=10, width=1.5), "width must be a whole number"),
         (dict(num_classes=1), "num_classes must be"),

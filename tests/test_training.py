@@ -21,6 +21,8 @@ ABLE = pytest.mark.skipif(not CAN_BFLOAT16, reason="this processor does not comp
         dict(entropy_factor=0.01),
         dict(optimizer="sgd", learning_rate=0.05, sizes="16-24-32"),
         pytest.param(dict(precision="bfloat16", sizes="16-32"), marks=ABLE),
+        dict(optimizer="muon", padding="mean", learning_rate=0.02),
+        pytest.param(dict(optimizer="muon", precision="bfloat16"), marks=ABLE),
         dict(fine_tuning="energy", tuning_epochs=3),
     ],
     ids=lambda overrides: "-".join(map(str, overrides.values())),
@@ -121,12 +123,30 @@ def test_weight_decay_can_spare_batchnorm(optimizer, kind):
     model = resnet34(3, 8, "relu")
     for decays in (True, False):
         config = runs.configure("demo", optimizer=optimizer, weight_decay=0.25, decay_norms=decays)
-        found = training.optimizer_of(config, model, 0.1)
+        (found,) = training.optimizers_of(config, model, 0.1)
         assert type(found) is kind and found.defaults["lr"] == 0.1
         decay = {id(p): group["weight_decay"] for group in found.param_groups for p in group["params"]}
         assert len(decay) == len(list(model.parameters()))
         assert decay[id(model.fc.weight)] == decay[id(model.blocks[0].conv1.weight)] == 0.25
         assert decay[id(model.blocks[0].bn1.weight)] == decay[id(model.stem[1].bias)] == (0.25 if decays else 0)
+
+
+def test_muon_steps_the_convolutions_and_sgd_the_rest():
+    model = resnet34(3, 8, "relu")
+    config = runs.configure("demo", optimizer="muon", weight_decay=0.25, rest_rate=4)
+    kernels, rest = training.optimizers_of(config, model, 0.1)
+    stepped = [[p for group in one.param_groups for p in group["params"]] for one in (kernels, rest)]
+    assert {p.ndim for p in stepped[0]} == {4} and {p.ndim for p in stepped[1]} == {1, 2}
+    assert len({*map(id, stepped[0] + stepped[1])}) == len(list(model.parameters())) == sum(map(len, stepped))
+    assert kernels.defaults["lr"] == 0.1 and rest.defaults["lr"] == 0.4
+    for one, momentum in ((kernels, 0.95), (rest, 0.9)):
+        schedule = training.one_cycle(config, one, 10)
+        rates = []
+        for _ in range(10):
+            rates.append(one.param_groups[0]["lr"])
+            one.step()
+            schedule.step()
+        assert max(rates) == one.defaults["lr"] and one.param_groups[0]["momentum"] == momentum
 
 
 def test_pooling_and_classifier_compute_in_float32_under_autocast():

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from thesis_utils.models import FUNCTIONS, Layered, built, resnet34
+from thesis_utils.models import FUNCTIONS, Centre, Layered, built, resnet34
 
 
 def names(stages, layers):
@@ -37,7 +37,7 @@ class WideResNet28(Layered):
 
     layers, stages = names(3, 4), ("stem", "layer1.4", "layer2.4", "layer3.4")
 
-    def __init__(self, num_classes, width, activation):
+    def __init__(self, num_classes, width, activation, padding="zero"):
         super().__init__()
         self.activation = activation
         before = 16
@@ -46,7 +46,9 @@ class WideResNet28(Layered):
         for name in self.layers:
             channels, first = width * 2 ** (int(name[5]) - 1), name.endswith(".1")
             stride = 2 if first and channels > width else 1
+            centre = [Centre(before)] if padding == "mean" else []
             self.convolutions.append(nn.Sequential(
+                *centre,
                 nn.Conv2d(before, channels, 3, stride, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(),
                 nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             ))  # fmt: skip
@@ -74,14 +76,16 @@ class DenseNet22(Layered):
 
     layers, stages = names(3, 6), ("stem", "layer1.6", "layer2.6", "layer3.6")
 
-    def __init__(self, num_classes, width, activation):
+    def __init__(self, num_classes, width, activation, padding="zero"):
         super().__init__()
         self.activation, growth = activation, max(3 * width // 4, 1)
         channels = 2 * growth
         self.stem = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
         self.convolutions, self.switches = nn.ModuleList(), nn.ModuleList()
         for name in self.layers:
-            self.convolutions.append(nn.Conv2d(channels, growth, 3, padding=1, bias=False))
+            convolution = nn.Conv2d(channels, growth, 3, padding=1, bias=False)
+            centred = nn.Sequential(Centre(channels), convolution) if padding == "mean" else convolution
+            self.convolutions.append(centred)
             channels += growth
             self.switches.append(Switch(channels, activation, precise=name == self.layers[-1]))
         self.fc = nn.Linear(channels, num_classes)

@@ -28,6 +28,7 @@ BLOCKS = (3, 4, 6, 3)
 LAYERS = tuple(f"layer{stage}.{block}" for stage, count in enumerate(BLOCKS, 1) for block in range(1, count + 1))
 SOFTMAX_SCALE = 0.3  # at which the branch of a softmax network's block starts
 ACTIVATIONS = ("relu", "softmax", "log_softmax")
+PADDINGS = ("zero", "mean")
 
 
 def over_channels(function, x):
@@ -43,11 +44,32 @@ channel_softmax, channel_log_softmax = (partial(over_channels, function) for fun
 FUNCTIONS = {"relu": F.relu, "softmax": channel_softmax, "log_softmax": channel_log_softmax}
 
 
+class Centre(nn.Module):
+    """A map (N, C, H, W) minus each channel's mean: of the batch in training, else a running mean of those.
+
+    A convolution's zero padding then pads with the mean. Inside the map nothing changes, since the BatchNorm after the
+    convolution removes any constant; what goes is the edge between log-probabilities, around -log C, and zeros.
+    """
+
+    def __init__(self, channels):
+        super().__init__()
+        self.register_buffer("running_mean", torch.zeros(channels))
+
+    def forward(self, x):
+        if self.training:
+            mean = x.mean((0, 2, 3))
+            self.running_mean.lerp_(mean.detach().float(), 0.1)  # BatchNorm's momentum
+        else:
+            mean = self.running_mean.to(x.dtype)
+        return x - mean[:, None, None]
+
+
 class Block(nn.Module):
     """Two 3x3 convolutions and a skip connection, closed by the network's activation."""
 
-    def __init__(self, channels_in, channels, stride, activation):
+    def __init__(self, channels_in, channels, stride, activation, padding="zero"):
         super().__init__()
+        self.centre = Centre(channels_in) if padding == "mean" else nn.Identity()
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
@@ -63,7 +85,7 @@ class Block(nn.Module):
         self.precise = False  # whether the output is float32 under autocast too
 
     def forward(self, x):
-        residual = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        residual = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(self.centre(x))))))
         x = residual + self.shortcut(x)
         return self.activation(x.float() if self.precise else x)
 
@@ -123,7 +145,7 @@ class ResNet34(Layered):
 
     layers, stages = LAYERS, ("stem", "layer1.3", "layer2.4", "layer3.6", "layer4.3")
 
-    def __init__(self, num_classes, width, activation):
+    def __init__(self, num_classes, width, activation, padding="zero"):
         super().__init__()
         self.activation = activation
         self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
@@ -133,7 +155,7 @@ class ResNet34(Layered):
             channels = width * 2**stage
             for block in range(count):
                 stride = 2 if stage > 0 and block == 0 else 1
-                self.blocks.append(Block(channels_in, channels, stride, activation))
+                self.blocks.append(Block(channels_in, channels, stride, activation, padding))
                 channels_in = channels
         self.blocks[-1].precise = True
         self.fc = nn.Linear(channels_in, num_classes)
@@ -147,21 +169,23 @@ class ResNet34(Layered):
             yield name, x
 
 
-def resnet34(num_classes, width=64, activation="log_softmax"):
+def resnet34(num_classes, width=64, activation="log_softmax", padding="zero"):
     """A CIFAR ResNet-34 with `activation` ("relu", "softmax" or "log_softmax") after each skip connection.
 
-    Raises InputError for an unknown activation, a width or a number of classes below 1.
+    `padding` ("zero" or "mean", see `Centre`) is what each block's first convolution finds beside its map. Raises
+    InputError for an unknown activation or padding, a width or a number of classes below 1.
     """
-    return built(ResNet34, num_classes, width, activation)
+    return built(ResNet34, num_classes, width, activation, padding)
 
 
-def built(kind, num_classes, width, activation):
-    if activation not in ACTIVATIONS:
-        raise InputError(f"unknown activation {activation!r}; choose from {', '.join(ACTIVATIONS)}")
+def built(kind, num_classes, width, activation, padding="zero"):
+    for name, value, known in (("activation", activation, ACTIVATIONS), ("padding", padding, PADDINGS)):
+        if value not in known:
+            raise InputError(f"unknown {name} {value!r}; choose from {', '.join(known)}")
     for name, value, least in (("width", width, 1), ("num_classes", num_classes, 2)):
         if not (isinstance(value, int) and value >= least):
             raise InputError(f"{name} must be a whole number, at least {least}, not {value!r}")
-    return kind(num_classes, width, activation)
+    return kind(num_classes, width, activation, padding)
 
 
 def block_names(model):

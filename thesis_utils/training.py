@@ -23,6 +23,7 @@ from thesis_utils.errors import Diverged, InputError
 from thesis_utils.evaluation import float32
 from thesis_utils.files import replace
 from thesis_utils.losses import FINE_TUNING, entropy_loss
+from thesis_utils.muon import Muon
 
 CHECK_EVERY = 20  # steps between two looks at the loss: looking waits for the device
 
@@ -73,16 +74,35 @@ def resized(images, sizes, progress):
     return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
-def optimizer_of(config, model, learning_rate):
-    """SGD with Nesterov momentum or AdamW; weight decay spares BatchNorm's parameters if `decay_norms` is false."""
-    of_norms = {False: [], True: []}
+def optimizers_of(config, model, learning_rate):
+    """What steps the network: SGD with Nesterov momentum, AdamW, or Muon for the convolutions and SGD for the rest.
+
+    Weight decay spares BatchNorm's parameters if `decay_norms` is false, and Muon's kernels, whose norm is fixed.
+    """
+    of_norms, kernels = {False: [], True: []}, []
     for module in model.modules():
-        of_norms[isinstance(module, torch.nn.BatchNorm2d)].extend(module.parameters(recurse=False))
+        if config.optimizer == "muon" and isinstance(module, torch.nn.Conv2d):
+            kernels.extend(module.parameters(recurse=False))
+        else:
+            of_norms[isinstance(module, torch.nn.BatchNorm2d)].extend(module.parameters(recurse=False))
     decays = {False: config.weight_decay, True: config.weight_decay * config.decay_norms}
     groups = [{"params": of_norms[norm], "weight_decay": decays[norm]} for norm in of_norms]
+    if config.optimizer == "adamw":
+        return [torch.optim.AdamW(groups, learning_rate, fused=True)]
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, learning_rate, momentum=0.9, nesterov=True, fused=True)
-    return torch.optim.AdamW(groups, learning_rate, fused=True)
+        return [torch.optim.SGD(groups, learning_rate, momentum=0.9, nesterov=True, fused=True)]
+    rest = learning_rate * config.rest_rate
+    return [Muon(kernels, learning_rate), torch.optim.SGD(groups, rest, momentum=0.9, nesterov=True, fused=True)]
+
+
+def one_cycle(config, optimizer, steps):
+    """One cycle of the learning rate up to the optimizer's and down to zero.
+
+    For SGD alone and AdamW the momentum (AdamW's first beta) runs through a cycle too, 0.95 to 0.85 and back, as is
+    OneCycleLR's default; beside Muon it stays.
+    """
+    rate = optimizer.param_groups[0]["lr"]
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, cycle_momentum=config.optimizer != "muon")
 
 
 def resumed(path, device, precision, images):
@@ -122,7 +142,7 @@ def train(config, folder, device=None, trained=None, after_epoch=None):
         raise InputError(f"batch_size must be at most the {len(images)} training images of {config.dataset}")
     normalise = data.Normalisation.of(images)
     torch.manual_seed(config.seed)
-    model = ARCHITECTURES[config.architecture](len(images.classes), config.width, config.activation)
+    model = ARCHITECTURES[config.architecture](len(images.classes), config.width, config.activation, config.padding)
     model = model.to(device, memory_format=torch.channels_last)
     epochs, learning_rate, sizes = config.epochs, config.learning_rate, config.image_sizes
     outlier_loss = FINE_TUNING.get(config.fine_tuning)
@@ -131,12 +151,15 @@ def train(config, folder, device=None, trained=None, after_epoch=None):
         others = data.load(config.outliers, "train")
         outliers = others.pixels.to(device)
         epochs, learning_rate, sizes = config.tuning_epochs, config.tuning_rate, (data.SIZE,)
-    optimizer = optimizer_of(config, model, learning_rate)
+    optimizers = optimizers_of(config, model, learning_rate)
     steps = len(images) // config.batch_size
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, epochs * steps)
+    schedules = [one_cycle(config, optimizer, epochs * steps) for optimizer in optimizers]
 
     path, history, seconds = folder / "training.pt", [], 0.0
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    parts = {"model": model}
+    for optimizer, schedule in zip(optimizers, schedules):
+        kind = type(optimizer).__name__
+        parts |= {f"{kind} optimizer": optimizer, f"{kind} schedule": schedule}
     checksums = whole.checksum + (others.checksum if outlier_loss else "")
     origin = {"precision": precision_on(device, config.precision), "images": checksums}
     if state := resumed(path, device, **origin):
@@ -173,11 +196,14 @@ def train(config, folder, device=None, trained=None, after_epoch=None):
                 loss = cross_entropy + config.entropy_factor * entropy
             if outlier_loss:
                 loss = loss + outlier_loss(logits, outlier_logits)
-            optimizer.zero_grad()
+            model.zero_grad()
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-            optimizer.step()
-            schedule.step()
+            with autocast(device, config.precision):  # of Muon's products
+                for optimizer in optimizers:
+                    optimizer.step()
+            for schedule in schedules:
+                schedule.step()
             bad = ~(loss.detach() + norm).isfinite()
             first_bad = torch.where(bad, first_bad.clamp_max(step), first_bad)
             hits = (logits.argmax(1) == labels[batch]).float().mean()

@@ -106,6 +106,7 @@ def budget():
         "image size": lambda row: " → ".join(map(str, parsed(row.sizes))),
         "batch": lambda row: row.batch_size,
         "epochs": lambda row: row.epochs,
+        "seed": lambda row: row.seed,
         "cost": lambda row: f"{cost(row):.1f}",
         "accuracy, %": lambda row: f"{100 * row.accuracy:.1f}",
     })  # fmt: skip
@@ -115,11 +116,13 @@ def search():
     """The trainings of `experiments/search.py`, one a row, as far as they are recorded."""
     return shown("search", {
         "network": lambda row: model_label(row.activation).split(",")[0],
-        "optimizer": lambda row: f"{dict(adamw='AdamW', sgd='SGD')[row.optimizer]}, {row.learning_rate:g}",
+        "optimizer": lambda row: f"{dict(adamw='AdamW', sgd='SGD', muon='Muon')[row.optimizer]}, {row.learning_rate:g}",
+        "padding": lambda row: row.padding,
         "weight decay": lambda row: f"{row.weight_decay:g}{'' if row.decay_norms else ', not on BatchNorm'}",
         "batch": lambda row: row.batch_size,
         "image size": lambda row: str(row.sizes).replace("-", " → "),
         "epochs": lambda row: row.epochs,
+        "seed": lambda row: row.seed,
         "cost": lambda row: f"{cost(row):.1f}",
         "accuracy, %": lambda row: f"{100 * row.accuracy:.1f}",
     })  # fmt: skip

@@ -16,7 +16,7 @@ from thesis_utils import data
 from thesis_utils.architectures import ARCHITECTURES
 from thesis_utils.errors import InputError
 from thesis_utils.losses import FINE_TUNING, REDUCTIONS
-from thesis_utils.models import ACTIVATIONS
+from thesis_utils.models import ACTIVATIONS, PADDINGS
 
 GRID = (("relu", 0.0), ("log_softmax", 0.0), ("log_softmax", 0.01))  # the networks of the thesis: activation, lambda
 ACCURACY_GRID = (("relu", 0.0), ("softmax", 0.0), *(("log_softmax", f) for f in (0.0, 1e-3, 5e-3, 1e-2, 5e-2, 1e-1)))
@@ -84,7 +84,8 @@ class Config:
     """All that a training depends on, but for its images and the precision that the processor allows.
 
     Learning rates follow one cycle up to `learning_rate` and down to 0. `sizes` are the images' pixels, each for an
-    equal share of the steps. The last five fields belong together: what a fine-tuning adds to its network's own.
+    equal share of the steps. Muon's rate is that of the convolutions; all other parameters have `rest_rate` times it.
+    The last five fields belong together: what a fine-tuning adds to its network's own.
     """
 
     profile: str = one_of("compact", *PROFILES)
@@ -97,13 +98,15 @@ class Config:
     width: int = whole(16, least=NARROWEST)
     epochs: int = whole(6, least=1)
     batch_size: int = whole(128, least=1)
-    optimizer: str = one_of("adamw", "adamw", "sgd")
+    optimizer: str = one_of("adamw", "adamw", "sgd", "muon")
     learning_rate: float = number(2e-3, above=0)
     weight_decay: float = number(0.05)
     decay_norms: bool = yes_or_no(True)
     clip_norm: float = number(1.0, above=0)
     flip: bool = yes_or_no(True)
     precision: str = one_of("bfloat16", "bfloat16", "float32")
+    padding: str = one_of("zero", *PADDINGS)
+    rest_rate: float = number(5.0, above=0)
     sizes: str = field("32", are_sizes, f"pixels of the training's images, at least 8, the last {data.SIZE}: 16-24-32")
     fine_tuning: str = one_of("none", "none", *FINE_TUNING)
     outliers: str = field("", lambda value: value == "" or is_name(value), "the name of a data set, or empty")
@@ -148,13 +151,18 @@ class Config:
     @property
     def name(self):
         """A folder name: what people vary, then six digits of a hash over all fields."""
-        digest = hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:6]
+        values = dataclasses.asdict(self)
+        for key, value in ADDED.items():
+            if values[key] == value:
+                del values[key]
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]
         factor = f"-el{self.entropy_factor:g}" if self.activation == "log_softmax" else ""
         tuned = "" if self.fine_tuning == "none" else f"-{self.fine_tuning}"
         kind = "" if self.architecture == "resnet34" else f"{self.architecture}-"
         return f"{self.profile}-{self.dataset}-{kind}{self.activation}{factor}{tuned}-seed{self.seed}-{digest}"
 
 
+ADDED = {"padding": "zero", "rest_rate": 5.0}  # since the first runs were recorded, with the values that those had
 UNTUNED = {one.name: one.default for one in dataclasses.fields(Config)[-5:]}
 
 

@@ -80,7 +80,7 @@ class Run:
         device = best_device()
         state = torch.load(self.folder / "checkpoint.pt", map_location=device, weights_only=True)
         build = ARCHITECTURES[self.config.architecture]
-        model = build(len(state["model"]["fc.bias"]), self.config.width, self.config.activation)
+        model = build(len(state["model"]["fc.bias"]), self.config.width, self.config.activation, self.config.padding)
         model.load_state_dict(state["model"])
         model = model.to(device, memory_format=torch.channels_last)
         return model.eval(), data.Normalisation(**state["normalisation"])

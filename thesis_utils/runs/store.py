@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from thesis_utils import __version__
 from thesis_utils.errors import InputError
 from thesis_utils.files import replace
-from thesis_utils.runs.config import Config
+from thesis_utils.runs.config import ADDED, Config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OWN = ROOT / (os.environ.get("THESIS_RUNS") or "runs")  # a relative path counts from the repository
@@ -73,8 +73,9 @@ def read_config(folder):
     """The configuration of a folder; an InputError where it is not one of this version's."""
     try:
         values = json.loads((folder / "config.json").read_text())
-        if set(values) == {field.name for field in dataclasses.fields(Config)}:
-            return Config(**values)
+        known = {field.name for field in dataclasses.fields(Config)}
+        if known - {*ADDED} <= set(values) <= known:
+            return Config(**ADDED | values)
     except (OSError, ValueError, TypeError):
         pass
     raise InputError(

@@ -1,0 +1,44 @@
+"""Muon: orthogonalised updates, kernels of a fixed norm."""
+
+import torch
+
+from thesis_utils.muon import Muon, orthogonalised
+
+
+def test_singular_values_become_about_one_and_singular_vectors_stay():
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((6, 40), (40, 6), (12, 108)):
+        matrix = torch.randn(shape, generator=generator, dtype=torch.float64)
+        left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+        found = left.T @ orthogonalised(matrix) @ right.T
+        torch.testing.assert_close(found, torch.diag(found.diagonal()), atol=1e-9, rtol=0)
+        assert found.diagonal().min() > 0.5 and found.diagonal().max() < 1.25
+    # one singular value: the polynomial by hand, at 1: 3.4445 - 4.7750 + 2.0315 = 0.701, and twice more
+    s = 1.0
+    for _ in range(3):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    torch.testing.assert_close(orthogonalised(torch.tensor([[3.0, 4.0]])), s * torch.tensor([[0.6, 0.8]]))
+
+
+def test_a_step_by_hand():
+    """With two orthogonal rows of equal length the update is the gradient, up to one factor."""
+    kernel = torch.nn.Parameter(torch.tensor([[[[2.0, 0.0]]], [[[0.0, 2.0]]]]))  # (2, 1, 1, 2), of norm sqrt(8)
+    optimizer = Muon([kernel], lr=0.1)
+    kernel.grad = torch.tensor([[[[0.0, 5.0]]], [[[5.0, 0.0]]]])
+    optimizer.step()
+    factor = orthogonalised(torch.eye(2))[0, 0]
+    expected = torch.eye(2) - 0.1 * factor * torch.eye(2).flip(0)  # its norm is sqrt(2), then the step
+    torch.testing.assert_close(kernel.detach().flatten(1), expected)
+    assert optimizer.state[kernel]["momentum"].flatten(1).equal(torch.tensor([[0.0, 0.25], [0.25, 0.0]]))
+
+
+def test_the_scale_of_gradients_does_not_matter():
+    torch.manual_seed(0)
+    gradient, start = torch.randn(4, 3, 3, 3), torch.randn(4, 3, 3, 3)
+    ends = []
+    for scale in (1.0, 1e3):
+        kernel = torch.nn.Parameter(start.clone())
+        kernel.grad = scale * gradient
+        Muon([kernel], lr=0.05).step()
+        ends.append(kernel.detach())
+    torch.testing.assert_close(*ends)
