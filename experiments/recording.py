@@ -1,6 +1,11 @@
-"""How an experiment's rows come into `results/`: variant by variant, or run by run."""
+"""How an experiment's rows come into `results/`: by key, so that an interrupted experiment goes on where it stopped.
 
-import csv
+    if not recorded("match", {"run": run.config.name}):
+        record("match", ["run", "against", "layer", "metric"], rows)
+
+One format: experiments that measure recorded runs have the columns run, set, layer, variant, metric and value (a share,
+0 to 1, or what `metric` says), those of them that tell their rows apart; experiments that train have a row a training.
+"""
 
 import pandas as pd
 
@@ -8,44 +13,27 @@ from thesis_utils.files import replace
 from thesis_utils.runs import store
 
 
-def record(name, columns, variants, measure):
-    """Appends one row a variant to results/NAME; an interrupted experiment goes on where it stopped."""
-    path = store.RECORDED / name
-    done = len(pd.read_csv(path)) if path.exists() else 0
-    with path.open("a", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        if not done:
-            rows.writerow(columns)
-        for variant in variants[done:]:
-            rows.writerow((*variant, *(f"{value:.4g}" for value in measure(*variant))))
-            file.flush()
-
-
-def add(name, run, measure):
-    """Adds a run's rows to results/NAME, unless they are there; rows of runs that are gone are taken out."""
-    path = store.RECORDED / name
-    known = pd.read_csv(path) if path.exists() else pd.DataFrame({"run": []})
-    known = known.loc[[any((home / one).exists() for home in (store.OWN, store.RECORDED)) for one in known.run]]
-    if run.config.name not in set(known.run):
-        known = pd.concat([known, pd.DataFrame(measure(run))])
-        replace(path, lambda partial: known.to_csv(partial, index=False, float_format="%.5g"))
-
-
 def rows_of(name):
-    """The rows of results/NAME, as far as they are recorded."""
-    path = store.RECORDED / name
+    """The rows of results/NAME.csv, as far as they are recorded."""
+    path = store.RECORDED / f"{name}.csv"
     return pd.read_csv(path) if path.exists() else pd.DataFrame()
 
 
 def recorded(name, key):
-    """Whether results/NAME has a row with these values."""
+    """Whether results/NAME.csv has a row with these values, {column: value}."""
     known = rows_of(name)
     return not known.empty and bool((known[[*key]] == pd.Series(key)).all(axis=1).any())
 
 
-def replace_rows(name, keys, rows):
-    """Puts rows (dicts) into results/NAME, each in place of the one that has the same values in the columns `keys`."""
-    path = store.RECORDED / name
+def record(name, keys, rows):
+    """Puts rows (dicts) into results/NAME.csv, each in place of the one that has the same values in the columns `keys`.
+
+    Rows of runs that are gone are taken out.
+    """
+    path = store.RECORDED / f"{name}.csv"
     with store.locked(path):
         table = pd.concat([rows_of(name), pd.DataFrame(rows)]).drop_duplicates(keys, keep="last")
-        replace(path, lambda partial: table.to_csv(partial, index=False, float_format="%.4g"))
+        if "run" in table:
+            there = {one: any((home / one).exists() for home in (store.OWN, store.RECORDED)) for one in set(table.run)}
+            table = table[table.run.map(there)]
+        replace(path, lambda partial: table.to_csv(partial, index=False, float_format="%.5g"))

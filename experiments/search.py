@@ -11,7 +11,7 @@ images, usual in speed runs, would change the very probabilities that are scored
 import dataclasses
 import sys
 
-from experiments.recording import recorded, replace_rows
+from experiments.recording import record, recorded
 from thesis_utils import runs
 
 KEYS = [
@@ -48,10 +48,10 @@ def configurations(activations):
 def main(activations):
     for config in configurations(activations):
         key = {name: value for name, value in dataclasses.asdict(config).items() if name in KEYS}
-        if not recorded("search.csv", key):
+        if not recorded("search", key):
             last = runs.get(config).history.iloc[-1]
             row = key | {"accuracy": last.calibration_accuracy, "train_accuracy": last.train_accuracy}
-            replace_rows("search.csv", KEYS, [row])
+            record("search", KEYS, [row])
 
 
 if __name__ == "__main__":

@@ -11,8 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+LAYERS = [f"layer{stage}.{block}" for stage, count in enumerate((3, 4, 6, 3), 1) for block in range(1, count + 1)]
 HERE = Path(__file__).parent
 TABLES = pd.read_csv(HERE / "thesis_tables.csv", keep_default_na=False)
+SCORES = {  # the score of a method of the thesis' tables; of the best aggregation several are possible
+    "accuracy": "accuracy", "msp": "fc/msp", "misp": "fc/misp", "mahalanobis_ensemble": "ensemble/mahalanobis_none",
+}  # fmt: skip
 VALUES = {tuple(place): (number, note) for _, *place, number, note in TABLES.itertuples(index=False)}
 LITERATURE = pd.read_csv(HERE / "literature.csv", dtype=str, keep_default_na=False)  # slide 13
 PAPERS = pd.read_csv(HERE / "papers.csv", keep_default_na=False)
@@ -31,6 +35,24 @@ def value(dataset, activation, entropy_factor, ood, method):
     `method` is accuracy (with `ood` "test"), msp, misp, mahalanobis_ensemble or best_aggregation.
     """
     return VALUES.get((dataset, activation, entropy_factor, ood, method))
+
+
+def by_score():
+    """Its numbers of single scores, a row each: dataset, activation, factor, ood, score, thesis (percent), note.
+
+    From the tables, and at the 16 layers read off the plots of slides 25, 26 and 33.
+    """
+    table = TABLES[TABLES.method.isin(SCORES)]
+    table = table.assign(score=table.method.map(SCORES), factor=table.entropy_factor, thesis=table.value)
+    table = table.drop_duplicates(["dataset", "activation", "factor", "ood", "score"])
+    rows = []
+    for (activation, factor), name in CURVES.items():
+        aggregation = "mahalanobis" if activation == "relu" else "min_of_misp"
+        for ood, values in FIGURES["slide_25_26_33"][name].items():
+            for layer, value in zip(LAYERS, values):
+                rows.append(("cifar10", activation, factor, ood, f"{layer}/{aggregation}", value, ""))
+    columns = ["dataset", "activation", "factor", "ood", "score", "thesis", "note"]
+    return pd.concat([table[columns], pd.DataFrame(rows, columns=columns)], ignore_index=True)
 
 
 def best_cell(config, ood):

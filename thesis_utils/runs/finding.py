@@ -56,6 +56,25 @@ def opened_once(folder, *_):
     return Run(folder)
 
 
+def everything():
+    """All runs: your own, then those recorded ones of which there is none of your own; unreadable folders left out."""
+    paths = {}
+    for home in (store.RECORDED, store.OWN):
+        for path in sorted(home.glob("[!.]*/config.json")):
+            with suppress(InputError):
+                if is_of(path.parent, store.read_config(path.parent)):
+                    paths[path.parent.name] = path.parent
+    return [opened(path) for path in paths.values()]
+
+
+def by_name(name):
+    """The run whose folder has this name, your own or the recorded one."""
+    for home in (store.OWN, store.RECORDED):
+        if (home / name / "config.json").exists():
+            return opened(home / name)
+    raise InputError(f"there is no run {name}")
+
+
 def seeds(config):
     """The runs of a configuration with whatever seed, in the order of their seeds."""
     found = (find(dataclasses.replace(config, seed=seed)) for seed in SEEDS)

@@ -43,6 +43,10 @@ class Run:
         """Names of the data sets whose per-image scores are in the folder."""
         return self.store.scored()
 
+    def scored_oods(self):
+        """Names of the out-distributions whose metrics are in the folder."""
+        return [*self.store.metrics]
+
     def can_score(self, name):
         """Whether `scores(name)` needs no training: the scores are there, or the weights."""
         return self.has_weights or name in self.scored()
