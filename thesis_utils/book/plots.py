@@ -1,4 +1,4 @@
-"""What the figures of at least two chapters share: one look, colour-blind safe, legible on a phone, the thesis overlaid.
+"""What figures of several chapters share: one look, colour-blind safe, legible on a phone, the thesis overlaid.
 
 A chapter draws with matplotlib and ends with `draw(figure, alt, data, runs)`. AUROC axes are in percent.
 """
