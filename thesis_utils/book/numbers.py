@@ -69,9 +69,9 @@ def finished(table):
     """Percent, the parts of a score's name, and the thesis' numbers: `frame` of concatenated `rows`."""
     shares = [column for column in PERCENT if column in table]
     table = table.assign(**{column: 100 * table[column] for column in shares}).rename(columns=PERCENT)
-    place = table.score.str.split("/", n=1, expand=True).reindex(columns=[0, 1])
+    place = table.score.astype(str).str.extract("^([^/]*)/?(.*)$")
     table["layer"], table["aggregation"] = place[0], place[1]
-    table["stage"] = pd.to_numeric(place[0].str.extract(r"^layer(\d)")[0]).fillna(0).astype(int)
+    table["stage"] = pd.to_numeric(table.layer.str.extract(r"^layer(\d)", expand=False)).fillna(0).astype(int)
     keys = ["dataset", "activation", "factor", "ood", "score"]
     return table.merge(thesis.by_score(), on=keys, how="left").reset_index(drop=True)
 
@@ -89,13 +89,13 @@ def frame():
     ours, low, high   AUROC (or accuracy) in percent with its 95 % interval over the images; fpr95, aupr_in, aupr_out
     thesis, note      the thesis' number in percent, whatever the reading, and what it says beside it
     """
-    found = []
+    found = [pd.DataFrame(columns=["ood", "score", "reading", *PERCENT, *OF_RUN])]
     for run in runs.everything():
         try:
             found.append(rows(run))
         except InputError as error:  # one damaged folder must not take the book with it
             warnings.warn(f"left out {run.config.name}: {error}", stacklevel=2)
-    return finished(pd.concat(found, ignore_index=True))
+    return finished(pd.concat(found[1:] or found, ignore_index=True))
 
 
 def usual(profile=None, dataset=None, oods=None, **chosen):
