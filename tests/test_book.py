@@ -51,6 +51,11 @@ def test_progress_bars_and_warnings_leave_no_litter(html):
         )
 
 
+def test_every_guarded_sentence_holds(html):
+    for path in html.rglob("*.html"):
+        assert "No longer so with these runs" not in path.read_text(), path
+
+
 def test_pages_in_a_browser(html, browser):
     """Every figure drawn, every table filled, every formula set, no console error, no request leaves the disk."""
     figures = tables = formulas = 0

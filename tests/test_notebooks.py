@@ -22,6 +22,15 @@ def test_a_notebook_is_valid_and_has_one_parameters_cell(path):
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_cell_is_short_and_folded(path):
+    """What a chapter does stands in it, in cells that a student takes in at a glance; the reader sees what they show."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= 25, cell.source[:80]
+            assert {"hide-input", "remove-input", "parameters"} & set(cell.metadata.get("tags", [])), cell.source[:80]
+
+
 def outputs(path):
     """(figures, tables, text) of an executed notebook."""
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
