@@ -195,3 +195,20 @@ def test_bad_scores_are_refused_in_a_sentence(known, unknown, message):
 def test_delong_needs_two_of_each():
     with pytest.raises(InputError, match="at least two"):
         metrics.delong_interval([1.0], [0.0, 0.5])
+
+
+def test_the_covariance_of_several_scores_agrees_with_the_interval_and_the_paired_difference():
+    rng = np.random.default_rng(0)
+    known = rng.normal(1, 1, (60, 1)) + rng.normal(0, 0.7, (60, 3))
+    unknown = rng.normal(0, 1, (45, 1)) + rng.normal(0, 0.7, (45, 3))
+    areas, covariance = metrics.delong_covariance(known, unknown)
+    for k in range(3):
+        assert areas[k] == pytest.approx(metrics.auroc(known[:, k], unknown[:, k]))
+        low, high = metrics.delong_interval(known[:, k], unknown[:, k])
+        assert 1.959964 * covariance[k, k] ** 0.5 == pytest.approx((high - low) / 2, rel=1e-5)
+    value, low, high = metrics.delong_difference((known[:, 0], unknown[:, 0]), (known[:, 1], unknown[:, 1]))
+    weights = np.array([1, -1, 0])
+    assert weights @ areas == pytest.approx(value)
+    assert 1.959964 * (weights @ covariance @ weights) ** 0.5 == pytest.approx((high - low) / 2, rel=1e-5)
+    turned, other = metrics.delong_covariance(known * [1, -1, 1], unknown * [1, -1, 1])
+    assert turned[1] == pytest.approx(1 - areas[1]) and other[0, 1] == pytest.approx(-covariance[0, 1])

@@ -8,6 +8,7 @@ Columns are `LAYER/SCORE`: `layer1.1/min_of_misp`, `fc/misp`, `stem/mahalanobis`
 
 from collections import defaultdict
 
+import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
@@ -122,3 +123,21 @@ def compare(id_scores, ood_scores, calibration, columns=None):
         for reading, values in metrics.readings(*triple, scorers.sign(column)).items():
             rows.append({"score": column, "reading": reading, **values})
     return pd.DataFrame(rows).assign(n_id=len(id_scores), n_ood=len(ood_scores))
+
+
+def compared(table):
+    """The columns whose AUROCs are ever compared on the same images: the final layer's, the ensemble, min of MiSP."""
+    inner = [column for column in table if column.startswith("layer") and column.endswith("/min_of_misp")]
+    return [column for column in (*FINAL, ENSEMBLE, *inner) if column in table]
+
+
+def covariance(id_scores, ood_scores):
+    """The covariance of the AUROCs of the `compared` scores, raw, in their fixed direction: a DataFrame, score by score.
+
+    Takes per-image scores (DataFrames) of in- and out-of-distribution test images. From it comes the interval of any
+    difference of two scores, two layers or two means of layers on the same images.
+    """
+    columns = [column for column in compared(id_scores) if column in ood_scores]
+    signs = np.array([scorers.sign(column) for column in columns])
+    _, found = metrics.delong_covariance(signs * id_scores[columns], signs * ood_scores[columns])
+    return pd.DataFrame(found, index=pd.Index(columns, name="score"), columns=columns)

@@ -83,6 +83,19 @@ def delong_difference(first, second, level=0.95):
     return float(above.mean()), float(above.mean() - half), float(above.mean() + half)
 
 
+def delong_covariance(id_scores, ood_scores):
+    """(AUROCs (K,), their covariance (K, K)) of K scores on the same images: (N, K) and (M, K), larger = inside.
+
+    S10 / N + S01 / M, with the sample covariances S10 and S01 of the placements (DeLong et al. 1988). A linear
+    combination w of the AUROCs has the variance w' C w; a score with its sign turned has the covariances turned.
+    """
+    columns = range(np.shape(id_scores)[1])
+    pairs = [placements(np.asarray(id_scores)[:, k], np.asarray(ood_scores)[:, k]) for k in columns]
+    above, below = (np.column_stack(part) for part in zip(*pairs))
+    covariance = sum(np.atleast_2d(np.cov(part, rowvar=False)) / len(part) for part in (above, below))
+    return above.mean(0), covariance
+
+
 def fpr_at_tpr(id_scores, ood_scores, tpr=0.95):
     """Share of OOD images accepted at the highest threshold that accepts at least `tpr` of the in-distribution."""
     id_scores, ood_scores = both(id_scores, ood_scores)

@@ -21,6 +21,7 @@ SETS = {  # how the book writes the data sets
     "places9_fix": "scenes fix", "digits_0_4": "digits 0–4", "digits_5_9": "digits 5–9",
     "photo_patches": "photo patches", "noise": "noise", "test": "test images",
 }  # fmt: skip
+AGGREGATIONS = [f"{spatial}_of_{of}" for of in ("msp", "misp", "asp") for spatial in ("max", "min", "avg")]
 OF_RUN = ["run", "network", "profile", "dataset", "architecture", "activation", "factor", "fine_tuning", "width",
           "epochs", "seed", "usual"]  # fmt: skip
 PERCENT = {"auroc": "ours", "auroc_low": "low", "auroc_high": "high", "fpr95": "fpr95", "aupr_in": "aupr_in",

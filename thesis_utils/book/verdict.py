@@ -1,343 +1,440 @@
-"""A verdict on every claim and every number of the thesis, computed from whatever runs there are.
+"""A verdict on every claim and every number of the thesis, from whatever runs there are.
 
-`decide` turns a claim's cells into a verdict, `judge` does so for a number of the thesis' tables. The chapter has both
-rules in words. What the thesis says of LSUN is judged on each of `claims.SCENES`.
+A number of the thesis is one draw, of one network: it is compared by a prediction interval. Seeds of one kind of number
+(score x set x network) deviate by sigma, pooled over all recorded widths with several seeds, so that a width with one
+seed gets the same sigma; with n seeds the half width is t sqrt(sigma^2 (1 + 1/n) + the images' variance).
+
+`claims.csv` has the claims, each a quantity of a network, or of one minus another, on some sets; QUANTITIES says what
+a quantity is: a weighted sum of AUROCs, ours and the thesis' alike.
 """
 
-from dataclasses import dataclass
+from collections import defaultdict
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtr, stdtrit
 
 from thesis_utils import runs
-from thesis_utils.book import tables, thesis
-from thesis_utils.book.claims import ABOVE, CLAIMS, COMPARABLE, NO_WORSE, SCENES, SETS, Claim, gather, ours_of, short
-from thesis_utils.book.differences import area, layers, spanned
-from thesis_utils.book.formatting import (
-    MISSING,
-    NONE,
-    UNSCORED,
-    by_network,
-    interval,
-    model_label,
-    thesis_number,
-)
-from thesis_utils.models import LAYERS
+from thesis_utils.book import numbers, thesis
 
-REPRODUCED, NOT_REPRODUCED, UNDECIDED = VERDICTS = "reproduced", "not reproduced", "cannot be decided at this scale"
-HOLDS, FAILS, OPEN, ALONE, ABSENT = "Holds", "Against it", "Open", "One seed of each", "Not recorded yet"
-RESIZE, FIX = SCENES
-MARGIN = 1.0  # points: how far from the thesis' number still counts as the same
+CLAIMS = pd.read_csv(Path(__file__).with_name("claims.csv"), keep_default_na=False)
+SCENES = ("places9_resize", "places9_fix")  # in LSUN's place: made as LSUN (resize) was, and with antialiasing
+FAR = ("lsun", "svhn", *SCENES)
+LAYERS = thesis.LAYERS
+HOLDS, FAILS, OPEN, ABSENT = "holds", "against it", "open", "not recorded"
+REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "open"
+CONSISTENT, DIFFERENT, INCOMPARABLE, NO_IMAGES, MISPRINT = (
+    "consistent", "different", "network not comparable", "no such images", "misprint",
+)  # fmt: skip
+NAMED_BEST = "best/min_of_misp"  # of the thesis: its best layer, where it says that it is min of MiSP's
+OF_DRAW = ["run", "profile", "width", "epochs", "seed", "usual"]
+MARGIN = 1.0  # points that count as nothing where the thesis says "comparable", "close", "competitive", "retain"
+LEAST_FREEDOM = 3  # degrees of freedom from which on seeds of one kind of number are believed alone
 
 
-def made_by(profile=None):
-    return tables.made_by([run for found in gather(profile).values() for run in found])
+# --- the numbers: of a run, of the thesis -----------------------------------------------------------
+
+
+def usual_reading(score):
+    """At the layers in the better direction, as the thesis does; elsewhere in the fixed one."""
+    inner = score.startswith(("layer", "best")) and not score.endswith("/mahalanobis")
+    return "" if score == "accuracy" else "best_direction" if inner else "fixed_direction"
+
+
+def best(values, ood, among):
+    """The score of several that has the highest AUROC on a set, an oracle; None where there is none of them."""
+    found = {score: values.get((ood, score, "best_direction"), np.nan) for score in among}
+    found = {score: value for score, value in found.items() if not np.isnan(value)}
+    return max(found, key=found.get) if found else None
+
+
+@lru_cache
+def measured():
+    """The plain ResNets' runs, {(dataset, network): [(OF_DRAW, ours, sds)]}: percent, and the images' standard
+    deviations, by (ood, score, reading)."""
+    table = numbers.frame()
+    table = table[table.architecture.eq("resnet34") & table.fine_tuning.eq("none") & table.reading.ne("two_sided")]
+    table = table.assign(sd=(table.high - table.low) / (2 * 1.96))
+    found = defaultdict(list)
+    for place, rows in table.groupby(["dataset", "network", *OF_DRAW], sort=False):
+        places = list(zip(rows.ood, rows.score, rows.reading))
+        found[place[:2]].append((place[2:], dict(zip(places, rows.ours)), dict(zip(places, rows.sd))))
+    return found
+
+
+@lru_cache
+def of_thesis():
+    """The thesis' numbers {(dataset, network): {(ood, score, reading): percent}}."""
+    table = thesis.by_score()
+    table = table[table.note.ne("misprint")]
+    named = thesis.TABLES[thesis.TABLES.method.eq("best_aggregation") & thesis.TABLES.note.str.startswith("min of MiSP")]
+    named = named.assign(factor=named.entropy_factor, thesis=named.value, score=NAMED_BEST)
+    table = pd.concat([table, named[list(table)]])
+    table["network"] = [numbers.network(*place) for place in zip(table.activation, table.factor)]
+    table["reading"] = table.score.map(usual_reading)
+    return {
+        place: dict(zip(zip(rows.ood, rows.score, rows.reading), rows.thesis))
+        for place, rows in table.groupby(["dataset", "network"])
+    }
+
+
+@lru_cache
+def covariance(run):
+    """The covariance of a run's AUROCs by set, {ood: DataFrame}; empty where it is not recorded."""
+    path = runs.by_name(run).folder / "covariance.csv"
+    if not path.exists():
+        return {}
+    table = pd.read_csv(path)
+    return {ood: rows.drop(columns="ood").set_index("score").dropna(axis=1) for ood, rows in table.groupby("ood")}
+
+
+# --- quantities: weighted sums of AUROCs ------------------------------------------------------------
+
+
+def term(score, weight=1.0, ood=None, reading=None):
+    """One AUROC of the sum: (weight, score, reading, the set if it is not the cell's); score None: there is none."""
+    if score is None:
+        return weight, "none", "", ood
+    return weight, score, usual_reading(score) if reading is None else reading, ood
+
+
+def stages(*numbers_, weight=1.0, score="min_of_misp", **where):
+    """The mean of some stages' layers."""
+    inside = [layer for layer in LAYERS if int(layer[len("layer")]) in numbers_]
+    return [term(f"{layer}/{score}", weight / len(inside), **where) for layer in inside]
+
+
+def plotted(network):
+    """Which score the thesis plots of a network, layer by layer."""
+    return "mahalanobis" if network == "ReLU" else "min_of_misp"
+
+
+def gain(values, ood, near="cifar100"):
+    """From the near to the far set, stage 1 minus stage 4; a layer has one direction, the better on both sets."""
+    found = []
+    for layer in LAYERS:
+        sign = {"1": 1, "4": -1}.get(layer[len("layer")], 0) / 3
+        pair = [(one, f"{layer}/min_of_misp", "fixed_direction") for one in (ood, near)]
+        known = all(place in values for place in pair)  # the thesis' plots are in the better direction already
+        turned = known and sum(values[place] for place in pair) < 100
+        reading = "fixed_direction" if known else "best_direction"
+        for one, weight in ((None, sign), (near, -sign)):
+            found += [term(pair[0][1], -weight if turned else weight, one, reading)] if sign else []
+    return found
+
+
+def spread(values, ood, network):
+    """The layer that is the thesis' best on a set minus the one that is its worst."""
+    activation, factor = ("log_softmax", 0.01) if network.endswith("0.01") else ("log_softmax", 0.0)
+    curve = thesis.curve((activation, factor), "lsun" if ood in SCENES else ood)
+    return [] if curve is None else [term(f"{LAYERS[curve.argmax()]}/min_of_misp"), term(f"{LAYERS[curve.argmin()]}/min_of_misp", -1)]
+
+
+def terms(quantity, values, ood, network):
+    """What a quantity is on a set: the terms whose weighted sum it is, chosen on `values` where it chooses."""
+    ensemble, far = "ensemble/mahalanobis_none", ood in FAR
+    inner = [f"{layer}/min_of_misp" for layer in LAYERS]
+    others = [f"{layer}/{score}" for layer in LAYERS for score in numbers.AGGREGATIONS if score != "min_of_misp"]
+    if quantity == "accuracy":
+        return [term("accuracy")]
+    if quantity == "MSP":
+        return [term("fc/msp")]
+    if quantity == "MiSP":
+        return [term("fc/misp")]
+    if quantity == "ensemble":
+        return [term(ensemble)]
+    if quantity == "MiSP − MSP":
+        return [term("fc/misp"), term("fc/msp", -1)]
+    if quantity == "MiSP − ensemble":
+        return [term("fc/misp"), term(ensemble, -1)]
+    if quantity == "best aggregation":
+        return [term(best(values, ood, inner + others))]
+    if quantity == "best layer − ensemble":
+        return [term(best(values, ood, inner)), term(ensemble, -1)]
+    if quantity == "MiSP at fc − best layer":
+        return [term("fc/misp"), term(best(values, ood, inner), -1)]
+    if quantity == "min of MiSP − other aggregations":
+        return [term(best(values, ood, inner)), term(best(values, ood, others), -1)]
+    if quantity == "best − worst layer":
+        return spread(values, ood, network)
+    if quantity in ("stages 2, 3 − 1, 4", "stages 1, 4 − 2, 3"):
+        outer = -1 if quantity.startswith("stages 2") else 1
+        score = plotted(network)
+        return stages(1, 4, weight=outer, score=score) + stages(2, 3, weight=-outer, score=score)
+    if quantity in ("stage 1", "stage 4"):
+        return stages(int(quantity[-1]), score=plotted(network))
+    if quantity == "stage 1 − 4, near reversed":
+        return stages(1, weight=1 if far else -1) + stages(4, weight=-1 if far else 1)
+    if quantity == "stage 1 − MiSP at fc":
+        return [*stages(1), term("fc/misp", -1)]
+    if quantity == "side at layer1.2":  # the AUROC beyond 50 on the side where the thesis found the set
+        return [term("layer1.2/min_of_misp", 1 if ood == "svhn" else -1, reading="fixed_direction")]
+    if quantity == "gain from near, stage 1 − 4":
+        return gain(values, ood)
+    raise KeyError(quantity)
+
+
+def value_of(found, values, ood):
+    """The weighted sum; nan where a number is missing."""
+    if not found:
+        return np.nan
+    return sum(weight * values.get((other or ood, score, reading), np.nan) for weight, score, reading, other in found)
+
+
+def variance_of(found, run, ours, sds, ood):
+    """The images' variance of a sum: by the recorded covariance, or, where a part of it is not, never too narrow."""
+    total = 0.0
+    for other in dict.fromkeys(other for *_, other in found):
+        part = [one for one in found if one[3] == other]
+        known = covariance(run).get(other or ood)
+        if known is not None and all(score in known.columns for _, score, *_ in part):
+            signs = []
+            for weight, score, reading, _ in part:
+                fixed = ours.get((other or ood, score, "fixed_direction"), 50)
+                signs.append(-weight if reading == "best_direction" and fixed < 50 else weight)
+            names = [score for _, score, *_ in part]
+            total += 1e4 * np.array(signs) @ known.loc[names, names].to_numpy() @ np.array(signs)
+        else:
+            total += sum(abs(weight) * sds[other or ood, score, reading] for weight, score, reading, _ in part) ** 2
+    return total
+
+
+@lru_cache
+def draws(dataset, network, quantity, ood):
+    """A row a run of one kind of number: run, profile, width, epochs, seed, usual, value (points) and variance."""
+    found = []
+    for place, ours, sds in measured().get((dataset, network), ()):
+        sums = terms(quantity, ours, ood, network)
+        value = value_of(sums, ours, ood)
+        if not np.isnan(value):
+            value -= {"side at layer1.2": 50 if ood == "svhn" else -50}.get(quantity, 0)
+            found.append((*place, value, variance_of(sums, place[0], ours, sds, ood)))
+    return pd.DataFrame(found, columns=[*OF_DRAW, "value", "variance"])
+
+
+def theirs(dataset, network, quantity, ood):
+    """The thesis' number of a quantity; nan where it has none."""
+    name, known = ("lsun" if ood in SCENES else ood), of_thesis()
+    if quantity == "side at layer1.2":
+        return thesis.FIGURES["slide_30"][name]["auroc"] - 50
+    values = known.get((dataset, network), {})
+    if quantity == "best layer − ensemble":  # its own best, of slides 28 and 36
+        return value_of([term(NAMED_BEST), term("ensemble/mahalanobis_none", -1)], values, name)
+    if quantity in ("stage 1 − MiSP at fc", "MiSP at fc − best layer"):  # of the plot of slide 27
+        values = values | {(name, "fc/misp", "fixed_direction"): thesis.final(name)}
+    return value_of(terms(quantity, values, name, network), values, name)
+
+
+# --- intervals --------------------------------------------------------------------------------------
+
+
+def pooled(*kinds):
+    """(sigma^2, degrees of freedom) of seeds: the first of the kinds with enough of them; each a list of `draws`."""
+    total = freedom = 0.0
+    for kind in kinds:
+        for table in kind:
+            for _, seeds in table.groupby(["width", "epochs", "usual"]):
+                total += seeds.value.var(ddof=1) * (len(seeds) - 1) if len(seeds) > 1 else 0.0
+                freedom += len(seeds) - 1
+        if freedom >= LEAST_FREEDOM:
+            break
+    return (total / freedom, freedom) if freedom else (np.nan, 0)
+
+
+def spread_of_seeds(dataset, network, quantity, ood):
+    """sigma^2 and degrees of freedom: of the network's own seeds, else of all networks' on CIFAR-10."""
+    every = [numbers.network(*cell) for cell in (("relu", 0.0), ("log_softmax", 0.0), ("log_softmax", 0.01))]
+    near = {"cifar10": "cifar100"}.get(ood, ood)
+    return pooled(
+        [draws(dataset, network, quantity, ood)],
+        [draws("cifar10", one, quantity, near) for one in every],
+        [draws("cifar10", one, quantity, other) for one in every for other in ("cifar100", "svhn", *SCENES, "test")],
+    )
+
+
+def interval(*sides):
+    """(value, standard error, degrees of freedom) of a prediction: of one network's draws, or of one minus another's.
+
+    Each side is (draws at one width, sigma^2, degrees of freedom).
+    """
+    value = variance = spread = within = 0.0
+    for sign, (table, sigma2, freedom) in zip((1, -1), sides):
+        ours = sigma2 * (1 + 1 / len(table))
+        value += sign * table.value.mean()
+        variance += ours + table.variance.mean()
+        spread += ours
+        within += ours**2 / freedom if freedom else np.inf
+    return value, variance**0.5, spread**2 / within if within else np.inf  # Welch and Satterthwaite
 
 
 # --- claims -----------------------------------------------------------------------------------------
 
 
-def bounds(kind, cells):
-    """Between which two numbers a claim wants its differences.
+@lru_cache
+def cells():
+    """One row a cell, a claim's quantity on one set at one width: the thesis' number, ours with its interval.
 
-    "Comparable" and "no worse" reach as far as the largest difference that the thesis itself calls so, and MARGIN more.
+    Of each width the profile's own runs (`usual`); `bound_low` and `bound_high` are where the claim wants it.
     """
-    if kind == ABOVE:
-        return 0.0, np.inf
-    theirs = np.array([cell.thesis for cell in cells])
-    if kind == NO_WORSE:
-        return min(np.nanmin(theirs), 0.0) - MARGIN, np.inf
-    margin = np.nanmax(np.abs(theirs)) + MARGIN
-    return -margin, margin
-
-
-def outcome(ours, least, most):
-    """What one cell says: it holds or fails with its whole interval, or it is open."""
-    if ours is None:
-        return ABSENT
-    _, low, high = ours
-    if np.isinf(low):
-        return ALONE
-    return HOLDS if least < low and high < most else FAILS if high < least or most < low else OPEN
-
-
-def counts(cell, least, most):
-    """Whether the thesis' own number shows the claim in this cell; where it has said so in words, it does."""
-    return cell.thesis is None or least < cell.thesis < most
-
-
-def decide(kind, cells, doubt=""):
-    """(verdict, why, the counted cells) of a claim.
-
-    Counted are the cells in which the thesis' own numbers show the claim. It is reproduced if it holds in all of them,
-    not reproduced if it fails in one, and undecided otherwise, or where there is a `doubt`.
-    """
-    least, most = bounds(kind, cells)
-    counted = [cell for cell in cells if counts(cell, least, most)]
-    outcomes = [outcome(cell.ours, least, most) for cell in counted]
-    if set(outcomes) <= {ABSENT}:
-        return UNDECIDED, MISSING, counted
-    sentences = [f"Holds in {outcomes.count(HOLDS)} of {len(counted)}"]
-    for word in (FAILS, OPEN, ALONE, ABSENT):
-        if where := [cell for cell, found in zip(counted, outcomes) if found == word]:
-            sentences.append(f"{word}: {places(where, word in (FAILS, OPEN))}")
-    if left := [cell for cell in cells if cell not in counted]:
-        sentences.append(f"Not counted: {places(left, False)}")
-    verdict = NOT_REPRODUCED if FAILS in outcomes else REPRODUCED if set(outcomes) == {HOLDS} else UNDECIDED
-    return UNDECIDED if doubt else verdict, ".\n".join(sentences) + ".", counted
-
-
-def places(cells, values):
-    """Some cells by network, if wished with our difference: "ReLU: svhn -20.3; λ = 0: svhn -23.9"."""
-    sets = {}
-    for cell in cells:
-        sets.setdefault(whole(cell.network), []).append(f"{cell.ood} {cell.ours[0]:+.1f}" if values else cell.ood)
-    return "; ".join(f"{network}: {', '.join(found)}" for network, found in sets.items())
-
-
-def whole(text):
-    """A text that is not broken into lines."""
-    return text.replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def extent(vectors):
-    """The lowest and the highest of differences, each with its interval, if it has one."""
-    texts = []
-    for value, *ends in sorted(map(tuple, vectors)):
-        interval = "\n({:+.1f} to {:+.1f})".format(*ends) if np.isfinite(ends).any() else ""
-        texts.append(f"{value:+.1f}{interval}")
-    return whole("\nto ".join(dict.fromkeys([*texts[:1], *texts[-1:]])))
-
-
-@dataclass(frozen=True)
-class Line:
-    """A claim as judged: with each of SCENES in LSUN's place (verdict, why, the counted cells), and on all cells."""
-
-    claim: Claim
-    cells: list
-    least: float
-    most: float
-    on: dict  # {RESIZE: (verdict, why, counted), FIX: the same}
-    doubt: str
-
-    verdict = property(lambda self: self.on[RESIZE][0])
-    counted = property(lambda self: [cell for cell in self.cells if counts(cell, self.least, self.most)])
-
-    def outcome(self, cell):
-        return outcome(cell.ours, self.least, self.most)
-
-
-def judged(claim, found):
-    cells, doubt = claim.cells(found), claim.doubt(found)
-    others = {RESIZE: FIX, FIX: RESIZE}
-    on = {scenes: decide(claim.kind, [cell for cell in cells if cell.ood != other], doubt)
-          for scenes, other in others.items()}  # fmt: skip
-    return Line(claim, cells, *bounds(claim.kind, cells), on, doubt)
-
-
-def lines(profile=None):
-    """The thesis' claims in the order of its slides, judged."""
-    found = gather(profile)
-    return [judged(claim, found) for claim in CLAIMS]
-
-
-def claims(lines):
-    """The claims in words: what the thesis' own numbers say, what ours, and the verdict."""
     rows = []
-    for line in lines:
-        claim, cells = line.claim, line.counted
-        wanted = {
-            ABOVE: "above 0", NO_WORSE: f"at least {line.least:+.1f}", COMPARABLE: f"within ±{line.most:.1f}"
-        }[claim.kind]  # fmt: skip
-        theirs = [[cell.thesis] for cell in cells if cell.thesis is not None and not np.isnan(cell.thesis)]
-        (resize, why, _), (fix, other, _) = line.on.values()
-        rows.append({
-            "slides": claim.slides,
-            "the thesis says": f"{claim.says}\nTested: {claim.tested_as}, {wanted}",
-            "verdict": resize if fix == resize else f"{RESIZE}: {resize}\n{FIX}: {fix}",
-            "thesis": extent(theirs) or "in words",
-            "ours": extent(cell.ours for cell in cells if cell.ours is not None) or MISSING,
-            "why": "\n".join([f"{line.doubt}."] * bool(line.doubt) + [why] + [f"With {FIX}: {other}"] * (other != why)),
-        })  # fmt: skip
-    return pd.DataFrame(rows).set_index("slides")
+    for number, row in CLAIMS.iterrows():
+        for ood in row.sets.split():
+            for name in SCENES if ood == "lsun" else (ood,):
+                sides = [row.network, row.minus] if row.minus else [row.network]
+                their = [theirs(row.dataset, side, row.quantity, name) for side in sides]
+                shown = in_words(row, ood) if row.in_words else np.nan
+                place = dict(claim=row.claim, kind=row.kind, cell=number, network=" − ".join(sides), ood=name,
+                             thesis=their[0] - (their[1] if row.minus else 0), in_words=shown)  # fmt: skip
+                found = [draws(row.dataset, side, row.quantity, name).query("usual") for side in sides]
+                for width in sorted(set.intersection(*({*table.width} for table in found))):
+                    each = [(table[table.width.eq(width)], *spread_of_seeds(row.dataset, side, row.quantity, name))
+                            for table, side in zip(found, sides)]  # fmt: skip
+                    value, error, freedom = interval(*each)
+                    seeds = min(len(table) for table, *_ in each)
+                    rows.append(place | dict(width=width, ours=value, error=error, freedom=freedom, seeds=seeds))
+                if not any(one["cell"] == number and one["ood"] == name for one in rows):
+                    rows.append(place | dict(width=np.nan))
+    return judged(pd.DataFrame(rows))
 
 
-def parted(lines):
-    """Where the two sets in LSUN's place say something else: the counted cells whose outcomes differ."""
-    rows = {}
-    for line in (line for line in lines if not line.doubt):
-        shown = [cell for cell in line.counted if cell.ood in SCENES and cell.ours is not None]
-        cells = {(cell.network, cell.ood): cell for cell in shown}
-        for network in dict.fromkeys(network for network, _ in cells):
-            both = [cells[network, name] for name in SCENES if (network, name) in cells]
-            if len({line.outcome(cell) for cell in both}) > 1:
-                rows[line.claim.slides, line.claim.tested_as, whole(network)] = {
-                    cell.ood: f"{line.outcome(cell)}\n{extent([cell.ours])}" for cell in both
-                }
-    if not rows:
-        return pd.DataFrame({"": ["nowhere"]})
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index = pd.MultiIndex.from_tuples(rows, names=["slides", "tested", "network"])
-    return frame
+def in_words(row, ood):
+    """Where the thesis names its best aggregation only: whether it names what the claim says."""
+    activation, factor = ("log_softmax", 0.01) if row.network.endswith("0.01") else ("log_softmax", 0.0)
+    note = (thesis.value(row.dataset, activation, factor, ood, "best_aggregation") or (0, ""))[1]
+    wanted = "min of MiSP" if "aggregations" in row.quantity else "layer1" if ood in FAR else "layer4"
+    return wanted in note
 
 
-def named(lines):
-    """The claims by verdict, with `places9_resize` in LSUN's place, in the thesis' words: Markdown."""
-    found = []
-    for word in VERDICTS:
-        claims = [line.claim for line in lines if line.verdict == word]
-        found += [f"- **{word.capitalize()}**" + ("" if claims else ": none")]
-        found += [f"  - {claim.says} (slide{'s' * (',' in claim.slides)} {claim.slides})" for claim in claims]
-    return "\n".join(found)
+def judged(table):
+    """Adds bounds, whether a cell counts, its interval and its outcome."""
+    theirs_ = table.groupby("claim").thesis
+    low = np.where(table.kind.eq("no worse"), np.minimum(theirs_.transform("min"), 0) - MARGIN, 0.0)
+    reach = theirs_.transform(lambda values: values.abs().max()) + MARGIN
+    comparable = table.kind.eq("comparable")
+    table = table.assign(bound_low=np.where(comparable, -reach, low), bound_high=np.where(comparable, reach, np.inf))
+    shown = table.thesis.between(table.bound_low, table.bound_high, inclusive="neither")
+    table["counts"] = table.in_words.eq(True) | (table.in_words.isna() & shown)
+    half = stdtrit(table.freedom.clip(upper=1e6), 0.975) * table.error
+    table["low"], table["high"] = table.ours - half, table.ours + half
+    beyond = np.maximum(table.bound_low - table.ours, table.ours - table.bound_high)
+    table["p"] = 1 - stdtr(table.freedom.clip(upper=1e6), beyond / table.error)  # that it lies where it is wanted
+    inside = (table.low > table.bound_low) & (table.high < table.bound_high)
+    table["outcome"] = np.where(table.ours.isna(), ABSENT, np.where(inside, HOLDS, OPEN))
+    scenes = table.ood.eq(SCENES[1])  # LSUN is read on one set at a time
+    for keep in (~scenes, table.ood.ne(SCENES[0])):
+        counted = table[keep & table.counts & table.ours.notna()]
+        for _, claim in counted.groupby(["claim", "width"]):
+            table.loc[holm(claim.p), "outcome"] = FAILS
+    return table
 
 
-def own_result(lines):
-    """What the claim that is one of design gives in our networks: Markdown."""
-    (line,) = [line for line in lines if "of design" in line.doubt]
-    cells = [
-        f"{extent([cell.ours])} on `{cell.ood}`".replace("\n", " ") for cell in line.cells if cell.ours is not None
-    ]
-    return f"{line.claim.tested_as.removeprefix('our reading: ')}, in points: {', '.join(cells) or MISSING}."
+def holm(p, level=0.05):
+    """The index of the hypotheses that fall, stepping down (Holm 1979)."""
+    ordered = p.sort_values()
+    fallen = (ordered <= level / np.arange(len(ordered), 0, -1)).cummin()
+    return ordered.index[fallen]
 
 
-def moved(profile=None):
-    """How far a network's seeds lie apart, AUROC in points: at the final layer, and min of MiSP at the others."""
-    rows, finals = {}, {"MSP": "fc/msp", "MiSP": "fc/misp"}
-    for (_, *network), models in gather(profile).items():
-        for ood in models[0].out_distributions() if len(models) > 1 else []:
-            seeds = [run for run in models if ood in run.out_distributions()]
-            fc = {name: np.array([area(run, ood, score) for run in seeds]) for name, score in finals.items()}
-            inner = np.ptp([layers(run, ood)[:, 0] for run in seeds], axis=0)
-            rows[model_label(*network), ood] = {
-                ("", "seeds"): str(len(seeds)),
-                **{("final layer", name): f"{np.ptp(found[:, 0]):.1f}" for name, found in fc.items()},
-                ("min of MiSP", "middle"): f"{np.median(inner):.1f}",
-                ("min of MiSP", "widest"): f"{inner.max():.1f}, {LAYERS[inner.argmax()]}",
-                ("DeLong", "interval"): f"{np.diff(fc['MiSP'][:, 1:]).mean():.1f}",
-            }
-    return by_network(rows)
+def claims(scenes=SCENES[0]):
+    """The verdicts with a set of scenes in LSUN's place: a row a claim and width, verdict and how many cells hold."""
+    other = SCENES[1 - SCENES.index(scenes)]
+    table = cells()[lambda found: found.counts & found.ood.ne(other)]
+    rows = []
+    for (claim, width), found in table[table.width.notna()].groupby(["claim", "width"], sort=False):
+        outcomes = found.outcome.value_counts()
+        word = NOT_REPRODUCED if FAILS in outcomes else REPRODUCED if set(outcomes.index) == {HOLDS} else UNDECIDED
+        rows.append((claim, int(width), word, outcomes.get(HOLDS, 0), len(found), found.seeds.min()))
+    return pd.DataFrame(rows, columns=["claim", "width", "verdict", "hold", "cells", "seeds"])
+
+
+def matrix(scenes=SCENES[0]):
+    """Claims x widths: the verdict, in the order of the slides; "not recorded" where a width has no such network."""
+    wide = claims(scenes).pivot(index="claim", columns="width", values="verdict")
+    return wide.reindex(CLAIMS.claim.drop_duplicates()).fillna(ABSENT)
+
+
+def on_widest(scenes=SCENES[0]):
+    """The verdict of each claim on the widest recorded network that has it: a frame by claim."""
+    return claims(scenes).sort_values("width").groupby("claim").last()
 
 
 # --- numbers ----------------------------------------------------------------------------------------
 
-LABELS = {method: label for label, (method, _) in tables.METHODS.items()}
-INACCURATE = "the network's accuracy is off"
-READINGS = {"accuracy": "", "best aggregation": "best_direction"}  # all others: fixed_direction
 
+@lru_cache
+def judged_numbers():
+    """Every number of the thesis' tables beside ours, of the width that comes nearest to the thesis' accuracy.
 
-def measured(profile=None):
-    """{(in-distribution, network, out-distribution, method): our number, spanned over the seeds}, in percent."""
-    found = pd.concat(tables.tidy(profile, dataset, cells=tables.ACCURACY_GRID) for dataset in SETS)
-    as_in_the_thesis = found.method.map(READINGS).fillna("fixed_direction")
-    found = found[found.reading.eq(as_in_the_thesis) & found.ours.notna()]
-    keys = ["in-distribution", "network", "out-distribution", "method"]
-    return {key: spanned(rows[["ours", "low", "high"]]) for key, rows in found.groupby(keys)}
-
-
-def same(value, vector):
-    return vector[1] - MARGIN <= value <= vector[2] + MARGIN
-
-
-def judge(row, ours, name, accuracy, profile):
-    """(verdict, why) of a number of the thesis' tables, from ours (value, low, high) on the set `name`.
-
-    `accuracy` is the same of the network's test accuracy, ours minus the thesis'. Decided only by networks whose
-    accuracy lies within MARGIN of the thesis', on the same images. Reproduced: the number lies within MARGIN of our
-    interval. Not reproduced: it does not, and the profile is `thesis`.
+    Columns: slide, dataset, network, ood, method, thesis, note, width, seeds, ours, low, high (a prediction interval,
+    percent), off (our accuracy minus the thesis', points) and label.
     """
-    if ours is None:
-        return UNDECIDED, NONE
-    if row.note == "misprint":
-        return UNDECIDED, "a misprint of the thesis"
-    if name != row.ood:
-        return UNDECIDED, "on other images"
-    if not same(0, accuracy) and row.method != "accuracy":
-        return UNDECIDED, f"{INACCURATE} by {accuracy[0]:+.1f}"
-    if same(row.value, ours):
-        return REPRODUCED, "within the margin"
-    return (NOT_REPRODUCED, "beyond the margin") if profile == "thesis" else (UNDECIDED, "by a smaller network")
-
-
-def numbers(profile=None):
-    """Every number of the thesis' tables beside ours.
-
-    Ours of a profile, or else of the profile in which such a network comes nearest to the thesis' accuracy.
-    """
-    found, rows = {one: measured(one) for one in ([profile] if profile else runs.PROFILES)}, {}
+    rows = []
     for row in thesis.TABLES.sort_values("slide", kind="stable").itertuples():
-        network = (row.activation, row.entropy_factor)
-        place, what = (row.dataset, model_label(*network)), LABELS[row.method]
-        theirs = thesis.value(row.dataset, *network, "test", "accuracy")[0]
-        off = {one: ours[*place, "test", "accuracy"] - theirs for one, ours in found.items()
-               if (*place, "test", "accuracy") in ours}  # fmt: skip
-        nearest = min(off, key=lambda one: abs(off[one][0]), default=None)
-        names, values = ours_of(row.ood)[:2], found.get(nearest, {})
-        name = next((name for name in names if (*place, name, what) in values), names[-1])
-        ours = values.get((*place, name, what))
-        verdict, why = judge(row, ours, name, off.get(nearest), nearest)
-        if row.method != "accuracy":
-            what += f", {row.ood}" + ("" if name == row.ood else f"\n(ours: {name})")
-        rows[row.slide, f"{row.dataset}, {whole(short(network))}", what] = {
-            "verdict": verdict,
-            "thesis": thesis_number(row.value, row.note),
-            "ours": (UNSCORED if nearest else MISSING) if ours is None else interval(*ours),
-            "profile": nearest or NONE,
-            "ours − thesis": NONE if ours is None or row.note == "misprint" else f"{ours[0] - row.value:+.1f}",
-            "why": why,
-        }
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index = pd.MultiIndex.from_tuples(rows, names=["slide", "trained on, network", "number"])
-    return frame
+        network = numbers.network(row.activation, row.entropy_factor)
+        place = dict(slide=row.slide, dataset=row.dataset, network=network, ood=row.ood, method=row.method,
+                     thesis=row.value, note=row.note)  # fmt: skip
+        accuracy = draws(row.dataset, network, "accuracy", "test").query("usual")
+        their = theirs(row.dataset, network, "accuracy", "test")
+        means = accuracy.groupby("width").value.mean()
+        if row.note == MISPRINT or row.ood == "lsun" or means.empty:
+            rows.append(place | {"label": MISPRINT if row.note == MISPRINT else NO_IMAGES if len(means) else ABSENT})
+            continue
+        width = (means - their).abs().idxmin()
+        off, low, high = predicted(row.dataset, network, "accuracy", "test", width)
+        ours, low_ours, high_ours = predicted(row.dataset, network, row.method, row.ood, width)
+        near = row.method == "accuracy" or low - MARGIN <= their <= high + MARGIN
+        label = CONSISTENT if low_ours <= row.value <= high_ours else DIFFERENT
+        rows.append(place | dict(width=width, seeds=int(accuracy.width.eq(width).sum()), ours=ours, low=low_ours,
+                                 high=high_ours, off=off - their, label=label if near else INCOMPARABLE))  # fmt: skip
+    return pd.DataFrame(rows)
 
 
-def by_table(numbers):
-    """The numbers in short, a line a slide: how many have which verdict, how far ours are off, and why undecided."""
-    off, rows = pd.to_numeric(numbers["ours − thesis"], errors="coerce"), {}
-    for slide, table in numbers.groupby(level="slide"):
-        distance = off[table.index].dropna()
-        why = table.why[table.verdict.eq(UNDECIDED)].str.replace(f"{INACCURATE}.*", INACCURATE, regex=True)
-        reasons = [f"{count} × {reason}" for reason, count in why.replace(NONE, MISSING).value_counts().items()]
-        rows[slide] = {"numbers": len(table)} | dict(table.verdict.value_counts().reindex(VERDICTS, fill_value=0)) | {
-            "ours − thesis": NONE if distance.empty else whole(f"{distance.min():+.1f} to {distance.max():+.1f}"),
-            "median": NONE if distance.empty else f"{distance.median():+.1f}",
-            "why undecided": "\n".join(reasons) or NONE,
-        }  # fmt: skip
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("slide")
+METHODS = {"accuracy": "accuracy", "msp": "MSP", "misp": "MiSP", "mahalanobis_ensemble": "ensemble",
+           "best_aggregation": "best aggregation"}  # fmt: skip
 
 
-def summary(lines, numbers):
-    """How many claims, with each of the two sets in LSUN's place, and how many numbers have which verdict."""
-    found = {f"claims, {scenes} for LSUN": pd.Series([line.on[scenes][0] for line in lines]) for scenes in SCENES}
-    found["numbers"] = numbers.verdict
-    frame = pd.DataFrame({name: each.value_counts().reindex(VERDICTS, fill_value=0) for name, each in found.items()})
-    return frame.T.assign(**{"in all": [len(each) for each in found.values()]})
+def predicted(dataset, network, method, ood, width):
+    """(value, low, high): our mean at a width, and the prediction interval of another network's number."""
+    table, *seeds = of_method(dataset, network, METHODS[method], ood)
+    value, error, freedom = interval((table[table.width.eq(width) & table.usual], *seeds))
+    half = stdtrit(min(freedom, 1e6), 0.975) * error
+    return value, value - half, value + half
 
 
-def in_short(lines, numbers):
-    """The same in a sentence or two, and which claims the two sets tell apart: Markdown."""
-    table, number = summary(lines, numbers), numbers.verdict.value_counts().reindex(VERDICTS, fill_value=0)
-    first, second = (", ".join(f"**{table.loc[row, word]}** {word}" for word in VERDICTS) for row in table.index[:2])
-    moved = [line.claim.says for line in lines if line.on[FIX][0] != line.verdict]
-    text = f"Of the thesis' {len(lines)} claims, with `{RESIZE}` in LSUN's place: {first}. With `{FIX}`: {second}"
-    text += f" (another verdict: {'; '.join(moved)}). " if moved else ". No verdict differs. "
-    ours = ", ".join(f"**{number[word]}** {word}" for word in VERDICTS)
-    return f"{text}Of its {len(numbers)} numbers: {ours}."
+def of_method(dataset, network, quantity, ood):
+    return draws(dataset, network, quantity, ood), *spread_of_seeds(dataset, network, quantity, ood)
 
 
-def by_profile():
-    """The verdict on each claim (with RESIZE in LSUN's place) in the networks of each recorded profile."""
-    configs = [runs.configure(one) for one in runs.PROFILES if any(gather(one).values())]
-    verdicts = {
-        f"{one.profile}\nwidth {one.width}, {one.epochs} epochs": [line.verdict for line in lines(one.profile)]
-        for one in configs
-    }
-    return pd.DataFrame(verdicts, pd.Index([claim.says for claim in CLAIMS], name="claim")).replace(UNDECIDED, NONE)
+def front():
+    """The claims' key differences at every recorded width, for the first page: a row a difference.
 
-
-def turned(table):
-    """Which claims of `by_profile` are reproduced in one profile and not reproduced in another: Markdown."""
-    both = table[table.eq(REPRODUCED).any(axis=1) & table.eq(NOT_REPRODUCED).any(axis=1)]
-    counts = [f"{(table[name] == REPRODUCED).sum()} and {(table[name] == NOT_REPRODUCED).sum()} ({name.split()[0]})"
-              for name in table]  # fmt: skip
-    said = "; ".join(both.index) if len(both) else "none"
-    return f"Reproduced and not reproduced: {', '.join(counts)}. Reproduced in one profile and not in another: {said}."
+    By (difference, width, epochs): mean, low, high (over seeds), seeds, thesis, claim and chapter; in points, or for
+    the wins over the ensemble the share of cells. Runs of another length than their profile's stand beside it.
+    """
+    network = numbers.network("log_softmax")
+    rows = [
+        ("accuracy, log-softmax − ReLU", "accuracy", "accuracy", "test", "01_train"),
+        ("MiSP − MSP on CIFAR-100", "misp", "MiSP − MSP", "cifar100", "02_benchmark"),
+        ("MiSP − MSP on SVHN", "misp", "MiSP − MSP", "svhn", "02_benchmark"),
+        ("best layer − ensemble on SVHN (oracle)", "ensemble", "best layer − ensemble", "svhn", "03_layerwise"),
+        ("stage 1 − stage 4 on SVHN", "early-late", "stage 1 − 4, near reversed", "svhn", "03_layerwise"),
+        ("stage 1 − stage 4 on scenes resize", "early-late", "stage 1 − 4, near reversed", SCENES[0], "09_aliasing"),
+        ("stage 1 − stage 4 on scenes fix", "early-late", "stage 1 − 4, near reversed", SCENES[1], "09_aliasing"),
+    ]
+    found = []
+    for label, claim, quantity, ood, chapter in rows:
+        table = draws("cifar10", network, quantity, ood)
+        if quantity == "accuracy":
+            relu = draws("cifar10", "ReLU", quantity, ood).groupby(["width", "epochs", "usual"]).value.mean()
+            table = table[[place in relu.index for place in zip(table.width, table.epochs, table.usual)]]
+            base = [relu[place] for place in zip(table.width, table.epochs, table.usual)]
+            table = table.assign(value=table.value - base)
+        their = theirs("cifar10", network, quantity, ood)
+        their -= theirs("cifar10", "ReLU", quantity, ood) if quantity == "accuracy" else 0
+        for (width, epochs, usual), seeds in table.groupby(["width", "epochs", "usual"]):
+            found.append(dict(difference=label, claim=claim, chapter=chapter, width=width, epochs=epochs, usual=usual,
+                              mean=seeds.value.mean(), low=seeds.value.min(), high=seeds.value.max(),
+                              seeds=len(seeds), thesis=their))  # fmt: skip
+    return pd.DataFrame(found)
