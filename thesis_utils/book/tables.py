@@ -60,6 +60,7 @@ def beside(table, columns, sign="", digits=1):
 
 def named(table):
     """The data sets in a table's index and columns as the book writes them."""
+
     def rename(axis):
         return axis.map(lambda place: tuple(numbers.SETS.get(one, one) for one in place)
                         if isinstance(place, tuple) else numbers.SETS.get(place, place))  # fmt: skip
@@ -85,8 +86,11 @@ def footer(data=None, runs=()):
     return f'<p class="made-from" style="font-size: 0.75em; margin: 0.2em 0 1.2em">{" · ".join(parts)}</p>'
 
 
-def show(table, caption, data=None, runs=(), digits=1):
-    """A table as the book shows it: its caption above, its data (without `data`, itself) and runs beneath."""
+def show(table, caption, data=None, runs=(), digits=1, look=None):
+    """A table as the book shows it: its caption above, its data (without `data`, itself) and runs beneath.
+
+    `look` is a frame of the table's shape with a cell's CSS.
+    """
     if table.empty:
         return Markdown(f"*{caption} {MISSING.capitalize()}.*")
     cell = "text-align: left; vertical-align: top; padding: 0.2em 0.45em"
@@ -98,6 +102,8 @@ def show(table, caption, data=None, runs=(), digits=1):
     }
     styles = [{"selector": selector, "props": props} for selector, props in looks.items()]
     text = named(table).style.format(precision=digits, na_rep=NONE).set_caption(caption).set_table_styles(styles)
+    if look is not None:
+        text = text.apply(lambda _: named(look), axis=None)
     return HTML(f'<div style="overflow-x: auto">{text.to_html()}</div>{footer(table if data is None else data, runs)}')
 
 

@@ -8,6 +8,7 @@ seed gets the same sigma; with n seeds the half width is t sqrt(sigma^2 (1 + 1/n
 a quantity is: a weighted sum of AUROCs, ours and the thesis' alike.
 """
 
+import textwrap
 from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ import pandas as pd
 from scipy.special import stdtr, stdtrit
 
 from thesis_utils import runs
-from thesis_utils.book import numbers, thesis
+from thesis_utils.book import numbers, plots, thesis
 
 CLAIMS = pd.read_csv(Path(__file__).with_name("claims.csv"), keep_default_na=False)
 SCENES = ("places9_resize", "places9_fix")  # in LSUN's place: made as LSUN (resize) was, and with antialiasing
@@ -69,7 +70,9 @@ def of_thesis():
     """The thesis' numbers {(dataset, network): {(ood, score, reading): percent}}."""
     table = thesis.by_score()
     table = table[table.note.ne("misprint")]
-    named = thesis.TABLES[thesis.TABLES.method.eq("best_aggregation") & thesis.TABLES.note.str.startswith("min of MiSP")]
+    named = thesis.TABLES[
+        thesis.TABLES.method.eq("best_aggregation") & thesis.TABLES.note.str.startswith("min of MiSP")
+    ]
     named = named.assign(factor=named.entropy_factor, thesis=named.value, score=NAMED_BEST)
     table = pd.concat([table, named[list(table)]])
     table["network"] = [numbers.network(*place) for place in zip(table.activation, table.factor)]
@@ -129,7 +132,11 @@ def spread(values, ood, network):
     """The layer that is the thesis' best on a set minus the one that is its worst."""
     activation, factor = ("log_softmax", 0.01) if network.endswith("0.01") else ("log_softmax", 0.0)
     curve = thesis.curve((activation, factor), "lsun" if ood in SCENES else ood)
-    return [] if curve is None else [term(f"{LAYERS[curve.argmax()]}/min_of_misp"), term(f"{LAYERS[curve.argmin()]}/min_of_misp", -1)]
+    return (
+        []
+        if curve is None
+        else [term(f"{LAYERS[curve.argmax()]}/min_of_misp"), term(f"{LAYERS[curve.argmin()]}/min_of_misp", -1)]
+    )
 
 
 def terms(quantity, values, ood, network):
@@ -438,3 +445,38 @@ def front():
                               mean=seeds.value.mean(), low=seeds.value.min(), high=seeds.value.max(),
                               seeds=len(seeds), thesis=their))  # fmt: skip
     return pd.DataFrame(found)
+
+
+def runs_used():
+    """Names of the runs behind the verdicts: every width's own."""
+    table = numbers.frame()
+    return table[table.usual & table.architecture.eq("resnet34") & table.fine_tuning.eq("none")].run.unique()
+
+
+def forest(table, claims):
+    """A line a cell, under its claim: ours with its interval, the thesis' difference, and where the claim wants it."""
+    groups = list(table.groupby("claim", sort=False))
+    height = 0.17 * (len(table) + 2.6 * len(groups))
+    figure, axis = plots.plt.subplots(figsize=(plots.WIDTH, height))
+    top, ticks, names = 0, [], []
+    for claim, rows in groups:
+        axis.text(-0.62, top + 0.9, textwrap.shorten(claims.tested[claim], 66), fontsize=10, weight="bold", va="center",
+                  transform=axis.get_yaxis_transform())  # fmt: skip
+        wanted = np.clip(rows[["bound_low", "bound_high"]].iloc[0], -60, 60)
+        axis.fill_betweenx([top + 1.6, top + 1.9 + len(rows)], *wanted, color="#e9e9e9", lw=0)
+        for at, row in zip(top + 2 + np.arange(len(rows)), rows.itertuples()):
+            paint = {HOLDS: plots.BLUE, FAILS: plots.VERMILION}.get(row.outcome, "#555555")
+            axis.plot(np.clip([row.low, row.high], -60, 60), [at, at], color=paint, lw=1.4)
+            axis.plot(np.clip(row.ours, -60, 60), at, "o", ms=4, color=paint)
+            axis.plot(row.thesis, at, "o", ms=5, mfc="none", mec="black", mew=0.9)
+            ticks.append(at)
+            names.append(f"{row.network.replace('log-softmax ', '')}, {numbers.name(row.ood)}")
+        top += len(rows) + 2.6
+    axis.set_xscale("symlog", linthresh=10, linscale=1.0)
+    axis.axvline(0, color=plots.GREY, lw=0.8)
+    marks = [-50, -10, -5, 0, 5, 10, 50]
+    axis.set_xticks(marks, [f"{mark:+d}" if mark else "0" for mark in marks])
+    axis.set_yticks(ticks, names, fontsize=10)
+    axis.set(xlim=(-60, 60), ylim=(top, 0), xlabel="difference, points")
+    axis.grid(axis="y", visible=False)
+    return figure
