@@ -117,6 +117,13 @@ def says(text, holds):
     return Markdown(text if holds else f"⚠ *No longer so with these runs:* {text}")
 
 
+def score(name):
+    """`min_of_misp` or `layer1.2/min_of_misp` as the slides write it: min of MiSP, min of MiSP layer1.2."""
+    *layer, last = name.split("/")
+    words = {"msp": "MSP", "misp": "MiSP", "asp": "ASP", "mahalanobis": "Mahalanobis", "max": "max"}
+    return " ".join([*(words.get(word, word) for word in last.split("_")), *(one for one in layer if one != "fc")])
+
+
 def listed(items):
     """a, b and c."""
     *most, last = map(str, items)
