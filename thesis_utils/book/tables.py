@@ -83,7 +83,7 @@ def footer(data=None, runs=()):
         names = "<br>".join(escape(name) for name in sorted(set(runs)))
         parts.append(f'<details style="display: inline-block; vertical-align: top"><summary>{len(set(runs))} runs'
                      f"</summary>{names}</details>")  # fmt: skip
-    return f'<p class="made-from" style="font-size: 0.75em; margin: 0.2em 0 1.2em">{" · ".join(parts)}</p>'
+    return f'<div class="made-from" style="font-size: 0.75em; margin: 0.2em 0 1.2em">{" · ".join(parts)}</div>'
 
 
 def show(table, caption, data=None, runs=(), digits=1, look=None):
