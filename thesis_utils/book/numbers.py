@@ -50,7 +50,7 @@ def of_run(run):
 
 def accuracy(run):
     """The row of a run's test accuracy, with the normal interval a +- 1.96 sqrt(a (1 - a) / N); none if unscored."""
-    if not run.can_score(run.config.dataset):
+    if run.config.dataset not in run.scored():
         return pd.DataFrame()
     share, count = run.accuracy(), len(run.scores(run.config.dataset))
     half = 1.96 * (share * (1 - share) / count) ** 0.5
