@@ -2,9 +2,9 @@
 
     THESIS_DATA=... python -m experiments.aliasing        # a quarter of an hour on two CPU cores
 
-- aliasing_images.csv: without a network, of each set's first 2,000 test images: `power`, the radially averaged power
-  spectrum by cycles an image; `images`, how many; the `median` of the high-frequency energy; `auroc` of an energy as a
-  score against as many CIFAR-10 test images, and of all test images: above a half where the other set has less of it.
+- aliasing_images.csv: without a network, of each set's first 2,000 test images: `power` by cycles an image, how many
+  `images`, the `median` of their high-frequency energy, and the `auroc` of an energy as a score against as many
+  CIFAR-10 images, and against all of them.
 - aliasing_within.csv: within CIFAR-10's test images, Spearman's rank correlation of min of MiSP at each layer (MiSP at
   `fc`) with a property of the image that needs no network, in every recorded run.
 - aliasing_matched.csv: AUROC of the recorded scores, of all pairs of a CIFAR-10 image and another, and only of those
@@ -15,7 +15,7 @@
 Expected, if fine detail is what the first layers see: within CIFAR-10 the score falls with high-frequency energy;
 CIFAR-10 images with the spectra of scenes are told apart like scenes, and scenes with the spectra of CIFAR-10 no
 longer; nor are images of equal high-frequency energy. Each could have come out otherwise. Near-Nyquist energy was
-added when the last had. An AUROC is `fixed_direction`: above a half where the other set's score is higher.
+added when the last had. An AUROC is above a half where the other set's score is higher, or its energy lower.
 """
 
 from functools import cache
@@ -26,29 +26,20 @@ from PIL import Image
 from scipy.stats import spearmanr
 from torch.nn import functional as F
 
-from experiments.misp import misp_everywhere
+from experiments.misp import misp_everywhere, networks
 from experiments.recording import record, recorded
-from thesis_utils import data, metrics, runs, scorers
-from thesis_utils.book.spectra import (
-    ABOVE,
-    FINE,
-    FINEST,
-    RADII,
-    energy,
-    grey,
-    photographs,
-    radial,
-    radii,
-    sharpened,
-    shrunk,
-)
+from thesis_utils import data, metrics
+from thesis_utils.book import spectra
+from thesis_utils.book.spectra import FINE, FINEST, RADII, energy, grey, radial, radii
 from thesis_utils.evaluation import BATCH
 from thesis_utils.models import LAYERS
-from thesis_utils.runs.config import GRID
 
 COUNT, STRATA = 2000, 50
 KNOWN, SCENES = "cifar10", ("places9_resize", "places9_fix")
 OTHERS = ("cifar100", "svhn", *SCENES)
+EXCHANGED = [  # images, whose spectra they get
+    *((KNOWN, giver) for giver in (KNOWN, "svhn", *SCENES)), *((own, KNOWN) for own in ("svhn", *SCENES)), SCENES,
+]  # fmt: skip
 SCORES = {layer: f"{layer}/min_of_misp" for layer in LAYERS} | {"fc": "fc/misp"}
 AMOUNTS = np.arange(-10, 11) / 10  # of sharpening
 
@@ -61,11 +52,6 @@ def first(name):
     return data.load(name).pixels[:COUNT]
 
 
-def other():
-    """CIFAR-10's second 2,000 test images: the first are the in-distribution."""
-    return data.load(KNOWN).pixels[COUNT : 2 * COUNT]
-
-
 def resized(pixels, size, mode):
     """Images (N, H, W, 3) in another size; only "lanczos" and "area" have antialiasing."""
     if mode == "lanczos":
@@ -75,32 +61,15 @@ def resized(pixels, size, mode):
     return found.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def there_and_back(mode):
-    return resized(resized(other(), data.SIZE // 2, mode), data.SIZE, "bilinear")
-
-
-def cut_out(mode):
-    """The middle 16 x 16 pixels, enlarged."""
-    return resized(other()[:, 8:24, 8:24], data.SIZE, mode)
-
-
-def mosaics(mode):
-    """500 mosaics of 4 x 4 CIFAR-10 images each, 128 x 128 like the scenes, shrunk to 32 x 32 like them."""
-    tiles = data.load(KNOWN).pixels[COUNT:].view(500, 4, 4, 32, 32, 3)
-    return resized(tiles.transpose(2, 3).reshape(500, 128, 128, 3), data.SIZE, mode)
-
-
 def with_spectrum(pixels, givers):
     """Images (N, 32, 32, 3), each with the radial power spectrum of the brightness of one of as many `givers`.
 
     All frequencies of about one radius have their amplitudes times one factor; phases and means stay, so does what is
     to be seen. Images are mirrored at their edges, and cut off at 0 and 255 afterwards.
     """
-    own, wanted = (torch.from_numpy(radial(grey(one))).clamp_min(1e-6) for one in (pixels, givers))
-    gain = (wanted / own).sqrt().float()
-    at = (
-        torch.from_numpy(radii(2 * data.SIZE) / 2).float().clamp(1, max(RADII)) - 1
-    )  # of the mirrored images, in `gain`
+    own, wanted = (torch.from_numpy(radial(grey(one))).float().clamp_min(1e-6) for one in (pixels, givers))
+    gain = (wanted / own).sqrt()
+    at = torch.from_numpy(radii(2 * data.SIZE)).float().div(2).clamp(1, max(RADII)) - 1  # of the mirrored, in `gain`
     low, share = at.long(), at.frac()
     factors = torch.lerp(gain[:, low], gain[:, (low + 1).clamp(max=len(RADII) - 1)], share)[:, None]
     factors[..., 0, 0] = 1
@@ -111,42 +80,34 @@ def with_spectrum(pixels, givers):
     return x.clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def exchanged(own, giver):
-    """Images of one set, each with the spectrum of some image of another; CIFAR-10's are none of the known ones."""
-    givers = data.load(KNOWN).pixels[2 * COUNT : 3 * COUNT] if giver == KNOWN else first(giver)
-    return with_spectrum(other() if own == KNOWN else first(own), givers)
-
-
-EXCHANGES = [
-    *((KNOWN, giver) for giver in (KNOWN, "svhn", *SCENES)),
-    *((own, KNOWN) for own in ("svhn", *SCENES)),
-    SCENES,
-]
-
-
 def made():
-    """(name, images) of one set after another."""
-    yield "cifar10, unchanged", other()
+    """(name, images) of one set after another; CIFAR-10's are none of the first 2,000, the in-distribution."""
+    everything = data.load(KNOWN).pixels
+    other, spare = everything[COUNT : 2 * COUNT], everything[2 * COUNT : 3 * COUNT]
+    yield "cifar10, unchanged", other
     for name in (*OTHERS, "noise"):
         yield name, first(name)
-    yield "cifar10, every second pixel, enlarged again", there_and_back("nearest")
-    yield "cifar10, means of 2 x 2 pixels, enlarged again", there_and_back("area")
-    yield "cifar10, middle enlarged bilinearly", cut_out("bilinear")
-    yield "cifar10, middle enlarged by repeating pixels", cut_out("nearest")
-    yield "cifar10 mosaic, shrunk like places9_resize", mosaics("bilinear")
-    yield "cifar10 mosaic, shrunk like places9_fix", mosaics("lanczos")
-    for own, giver in EXCHANGES:
-        yield f"{own}, spectra of {giver}", exchanged(own, giver)
+    for mode, how in {"nearest": "every second pixel", "area": "means of 2 x 2 pixels"}.items():
+        yield f"cifar10, {how}, enlarged again", resized(resized(other, data.SIZE // 2, mode), data.SIZE, "bilinear")
+    for mode, how in {"bilinear": "bilinearly", "nearest": "by repeating pixels"}.items():
+        yield f"cifar10, middle enlarged {how}", resized(other[:, 8:24, 8:24], data.SIZE, mode)
+    tiles = everything[COUNT:].view(500, 4, 4, 32, 32, 3)  # mosaics of 128 x 128 pixels, like the scenes
+    for ood, mode in zip(SCENES, ("bilinear", "lanczos")):
+        mosaics = resized(tiles.transpose(2, 3).reshape(500, 128, 128, 3), data.SIZE, mode)
+        yield f"cifar10 mosaic, shrunk like {ood}", mosaics
+    for own, giver in EXCHANGED:
+        images = with_spectrum(other if own == KNOWN else first(own), spare if giver == KNOWN else first(giver))
+        yield f"{own}, spectra of {giver}", images
 
 
 # --- what is measured ---------------------------------------------------------------------------------
 
 PROPERTIES = {
     "brightness": lambda x: x.mean((1, 2)),
-    "contrast": lambda x: x.std((1, 2)),
+    "contrast": lambda x: x.std((1, 2), ddof=1),
     "low-frequency energy": lambda x: energy(x, 0, 8),
     FINE: energy,
-    FINEST: lambda x: energy(x, ABOVE[FINEST]),
+    FINEST: lambda x: energy(x, spectra.ABOVE[FINEST]),
     "steepest edge": lambda x: np.maximum(np.abs(np.diff(x, axis=1)).max((1, 2)), np.abs(np.diff(x)).max((1, 2))),
 }
 
@@ -161,7 +122,7 @@ def of_images():
     """Rows of aliasing_images.csv."""
     for name in (KNOWN, *OTHERS, "noise"):
         for radius, value in zip(RADII, radial(grey(first(name))).mean(0)):
-            yield {"set": name, "variant": radius, "metric": "power", "value": value}
+            yield {"set": name, "variant": str(radius), "metric": "power", "value": value}
     known = grey(first(KNOWN))
     for name, pixels in made():
         brightness = grey(pixels)
@@ -170,10 +131,9 @@ def of_images():
         for which in (FINE, FINEST):
             value = metrics.auroc(PROPERTIES[which](known), PROPERTIES[which](brightness))
             yield {"set": name, "variant": which, "metric": "auroc", "value": value}
-    for name in OTHERS:
-        for which in (FINE, FINEST):
-            value = metrics.auroc(measured(KNOWN, which), measured(name, which))
-            yield {"set": name, "variant": which, "metric": "auroc of all images", "value": value}
+            if name in OTHERS:
+                value = metrics.auroc(measured(KNOWN, which), measured(name, which))
+                yield {"set": name, "variant": which, "metric": "auroc of all images", "value": value}
 
 
 def within(run):
@@ -182,17 +142,11 @@ def within(run):
     for which in PROPERTIES:
         for layer, score in SCORES.items():
             value = spearmanr(scores[score], measured(KNOWN, which)).statistic
-            yield {
-                "run": run.config.name,
-                "layer": layer,
-                "variant": which,
-                "metric": "rank_correlation",
-                "value": value,
-            }
+            yield {"layer": layer, "variant": which, "metric": "rank_correlation", "value": value}
 
 
 def area(known, unknown):
-    return metrics.fixed_direction(known, unknown, scorers.sign("layer1.1/min_of_misp"))
+    return metrics.auroc(-known, -unknown)  # MiSP is low where a network is sure
 
 
 def stratified(known, unknown, groups):
@@ -209,10 +163,11 @@ def stratified(known, unknown, groups):
 @cache
 def groups_of(ood, which):
     """Of each CIFAR-10 image and each image of `ood` the group of about equal values of a property."""
+    if which == "nothing":
+        return [np.zeros(len(data.load(name))) for name in (KNOWN, ood)]
     values = measured(KNOWN, which), measured(ood, which)
-    everything = np.concatenate(values)
     weights = np.concatenate([np.full(len(one), 1 / len(one)) for one in values])  # both sets count equally
-    order = everything.argsort()
+    order = np.concatenate(values).argsort()
     group = np.empty(len(order))
     group[order] = np.ceil(weights[order].cumsum() / 2 * STRATA - 1e-9)
     return np.split(group, [len(values[0])])
@@ -221,12 +176,11 @@ def groups_of(ood, which):
 def matched(run):
     """Rows of aliasing_matched.csv."""
     for ood in (one for one in OTHERS if run.can_score(one)):
-        known, unknown = run.scores(KNOWN), run.scores(ood)
         for which in ("nothing", FINE, FINEST):
-            alike = [np.zeros(len(one)) for one in (known, unknown)] if which == "nothing" else groups_of(ood, which)
-            row = {"run": run.config.name, "set": ood, "variant": which}
+            row = {"set": ood, "variant": which}
             for layer, score in SCORES.items():
-                value, share = stratified(known[score].to_numpy(), unknown[score].to_numpy(), alike)
+                pair = (run.scores(one)[score].to_numpy() for one in (KNOWN, ood))
+                value, share = stratified(*pair, groups_of(ood, which))
                 yield row | {"layer": layer, "metric": "auroc", "value": value}
             yield row | {"layer": "all", "metric": "pairs", "value": share}
 
@@ -243,36 +197,29 @@ def against_made(run):
     known = scores_of(run, first(KNOWN))
     for name, pixels in made():
         for layer, values in scores_of(run, pixels).items():
-            value = area(known[layer], values)
-            yield {"run": run.config.name, "set": name, "layer": layer, "metric": "auroc", "value": value}
+            yield {"set": name, "layer": layer, "metric": "auroc", "value": area(known[layer], values)}
 
 
 def of_photograph(run, name="china"):
     """Rows of aliasing_sharpened.csv: a photograph's scores, and quantiles of those of whole sets of test images."""
-    photo = shrunk(photographs()[name])
-    pixels = torch.from_numpy(np.stack([sharpened(photo, amount) for amount in AMOUNTS]))
-    row = {"run": run.config.name}
+    photo = spectra.shrunk(spectra.photographs()[name])
+    pixels = torch.from_numpy(np.stack([spectra.sharpened(photo, amount) for amount in AMOUNTS]))
     for layer, values in scores_of(run, pixels).items():
         for amount, value in zip(AMOUNTS, values):
-            yield row | {"set": name, "layer": layer, "variant": amount, "metric": "score", "value": value}
+            yield {"set": name, "layer": layer, "variant": amount, "metric": "score", "value": value}
         for ood in (KNOWN, *OTHERS):
             for share in (0.025, 0.5, 0.975):
                 value = run.scores(ood)[SCORES[layer]].quantile(share)
-                yield row | {"set": ood, "layer": layer, "variant": share, "metric": "quantile", "value": value}
+                yield {"set": ood, "layer": layer, "variant": share, "metric": "quantile", "value": value}
 
 
 if __name__ == "__main__":
     if not recorded("aliasing_images", {"metric": "auroc"}):
         record("aliasing_images", ["set", "variant", "metric"], of_images())
-    for profile in ("compact", "half", "thesis"):
-        for activation, factor in GRID:
-            for run in runs.seeds(runs.configure(profile, activation=activation, entropy_factor=factor)):
-                name, keys = {"run": run.config.name}, ["run", "set", "layer", "variant", "metric"]
-                if not recorded("aliasing_within", name) and run.can_score(KNOWN):
-                    record("aliasing_within", ["run", "layer", "variant"], within(run))
-                if not recorded("aliasing_matched", name) and run.can_score(KNOWN):
-                    record("aliasing_matched", keys, matched(run))
-                if not recorded("aliasing", name) and run.has_weights:
-                    record("aliasing", ["run", "set", "layer"], against_made(run))
-                if not recorded("aliasing_sharpened", name) and run.has_weights:
-                    record("aliasing_sharpened", keys, of_photograph(run))
+    of_scores = {"aliasing_within": within, "aliasing_matched": matched}
+    of_weights = {"aliasing": against_made, "aliasing_sharpened": of_photograph}
+    for run in networks(KNOWN):
+        for name, measure in (of_scores | (of_weights if run.has_weights else {})).items():
+            if run.can_score(KNOWN) and not recorded(name, {"run": run.config.name}):
+                rows = [{"run": run.config.name} | row for row in measure(run)]
+                record(name, [key for key in rows[0] if key != "value"], rows)

@@ -17,7 +17,6 @@ random.
 
 import sys
 
-import numpy as np
 import torch
 from scipy.stats import rankdata, spearmanr
 from torch.nn import functional as F
@@ -42,6 +41,16 @@ SCORES = {  # all as confidences
     "norm": lambda logits: logits.norm(dim=1),
     "range": lambda logits: logits.amax(1) - logits.amin(1),
 }
+
+
+def networks(dataset):
+    """Every recorded run of the thesis' three networks on a data set."""
+    found = []
+    for profile in ("compact", "half", "thesis"):
+        for activation, factor in GRID:
+            config = runs.configure(profile, dataset=dataset, activation=activation, entropy_factor=factor)
+            found += runs.seeds(config)
+    return found
 
 
 def sets(dataset):
@@ -182,11 +191,9 @@ if __name__ == "__main__":
         for activation in NETWORKS:
             epochs(runs.configure("compact", activation=activation))
         sys.exit()
-    for profile in ("compact", "half", "thesis"):
-        for activation, factor in GRID:
-            for run in runs.seeds(runs.configure(profile, activation=activation, entropy_factor=factor)):
-                if not recorded("misp_agreement", {"run": run.config.name}) and run.can_score(run.config.dataset):
-                    record("misp_agreement", ["run", "set", "metric"], agreement(run))
+    for run in [*networks("cifar10"), *networks("cifar100")]:
+        if run.can_score(run.config.dataset) and not recorded("misp_agreement", {"run": run.config.name}):
+            record("misp_agreement", ["run", "set", "metric"], agreement(run))
     for activation in NETWORKS:
         run = runs.get(runs.configure("compact", activation=activation))
         if not recorded("misp_logits", {"run": run.config.name}):
