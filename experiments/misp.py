@@ -1,32 +1,33 @@
-"""Why does MiSP tell more than MSP? results/misp_logits.csv, misp_maps.csv and misp_epochs.csv.
+"""Why does MiSP tell more than MSP? results/misp_*.csv.
 
     THESIS_DATA=... python -m experiments.misp            # ten minutes on two CPU cores for each of two networks
-    THESIS_DATA=... python -m experiments.misp epochs     # besides two trainings of the profile compact
+    THESIS_DATA=... python -m experiments.misp epochs     # two trainings of the profile compact
 
-Networks: ReLU and log-softmax at lambda 0, CIFAR-10, profile compact, one seed; 2,000 images of each set, at random.
-
-misp_logits.csv     AUROC of scores of the logits as they are, and divided by their norm (LogitNorm, Wei et al. 2022,
-                    here at scoring time) times the calibration images' mean norm: what is left without the norm
+misp_agreement.csv  in every recorded run, within each set, Spearman's rank correlation of MiSP with the score `metric`,
+                    and of ASP with energy; all as confidences
+misp_logits.csv     AUROC of the score `metric` of the logits as they are, and divided by their norm (LogitNorm, Wei et
+                    al. 2022, here at scoring time) times the calibration images' mean norm: what is left without it
 misp_maps.csv       of each layer's min of MiSP: where and in which channel of which pixel the minimum is, and whether
                     the pixels' logsumexp alone ranks images as it does
-misp_epochs.csv     AUROC of the final layer's scores after each epoch of a training
+misp_epochs.csv     AUROC of the final layer's scores after each epoch (`variant`) of a training; calibration accuracy
+
+But for the first: ReLU and log-softmax at lambda 0, CIFAR-10, profile compact, one seed; 2,000 images of each set, at
+random.
 """
 
 import sys
 
-import numpy as np
-import pandas as pd
 import torch
-from scipy.stats import rankdata
+from scipy.stats import rankdata, spearmanr
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from experiments.recording import add
+from experiments.recording import record, recorded
 from thesis_utils import baselines, data, metrics, runs, scorers
 from thesis_utils.evaluation import BATCH
-from thesis_utils.files import replace
 from thesis_utils.models import channel_log_softmax
 from thesis_utils.runs import store
+from thesis_utils.runs.config import GRID
 from thesis_utils.training import train
 
 NETWORKS = ("log_softmax", "relu")
@@ -40,6 +41,16 @@ SCORES = {  # all as confidences
     "norm": lambda logits: logits.norm(dim=1),
     "range": lambda logits: logits.amax(1) - logits.amin(1),
 }
+
+
+def networks(dataset):
+    """Every recorded run of the thesis' three networks on a data set."""
+    found = []
+    for profile in ("compact", "half", "thesis"):
+        for activation, factor in GRID:
+            config = runs.configure(profile, dataset=dataset, activation=activation, entropy_factor=factor)
+            found += runs.seeds(config)
+    return found
 
 
 def sets(dataset):
@@ -60,24 +71,35 @@ def misp_everywhere(model, inputs):
     return {layer: z.amin((1, 2, 3)) for layer, z in model.log_probs(layers).items()} | {"fc": scorers.misp(logits)}
 
 
-def areas(logits, scores=SCORES):
-    """One (out-distribution, score, AUROC) after another, from {set: logits}, the in-distribution first."""
+def areas(logits, **same):
+    """A row an out-distribution and score, its AUROC, from {set: logits}, the in-distribution first."""
     known, *others = logits
     for name in others:
-        for score, function in scores.items():
+        for score, function in SCORES.items():
             pair = (function(logits[one]).double().numpy() for one in (known, name))
-            yield name, score, metrics.auroc(*pair)
+            yield same | {"set": name, "metric": score, "value": metrics.auroc(*pair)}
 
 
 def logit_scores(run):
-    """Rows of results/misp_logits.csv."""
+    """Rows of misp_logits.csv."""
     model, normalise = run.network
     found = {name: logits_of(model, normalise, pixels) for name, pixels in sets(run.config.dataset).items()}
     length = logits_of(model, normalise, run.images("calibration").pixels).norm(dim=1).mean()
-    forms = {"as they are": found, "of one norm": {name: length * F.normalize(z) for name, z in found.items()}}
-    for form, logits in forms.items():
-        for ood, score, auroc in areas(logits):
-            yield {"run": run.config.name, "logits": form, "ood": ood, "score": score, "auroc": auroc}
+    scaled = {name: length * F.normalize(z) for name, z in found.items()}
+    name = run.config.name
+    return [*areas(found, run=name, variant="as they are"), *areas(scaled, run=name, variant="of one norm")]
+
+
+def agreement(run):
+    """Rows of misp_agreement.csv."""
+    for name in (run.config.dataset, *run.out_distributions()):
+        scores = run.scores(name)
+        ranks = {score: scorers.sign(f"fc/{score}") * scores[f"fc/{score}"]
+                 for score in ("misp", "msp", "asp", "max_logit", "energy")}  # fmt: skip
+        row = {"run": run.config.name, "set": name}
+        for score in ("msp", "asp", "max_logit", "energy"):
+            yield row | {"metric": score, "value": spearmanr(ranks["misp"], ranks[score]).statistic}
+        yield row | {"metric": "asp with energy", "value": spearmanr(ranks["asp"], ranks["energy"]).statistic}
 
 
 def contrast(pixels, size):
@@ -130,7 +152,7 @@ def either_way(known, unknown):
 
 
 def maps(run):
-    """Rows of results/misp_maps.csv: one a layer and set; AUROCs are in the better direction."""
+    """Rows of misp_maps.csv; AUROCs are in the better direction."""
     model, normalise = run.network
     found = {name: minima(model, normalise, pixels, name) for name, pixels in sets(run.config.dataset).items()}
     known = found[run.config.dataset]
@@ -138,39 +160,42 @@ def maps(run):
         for layer, one in layers.items():
             shares = one["channel"].bincount().double() / len(one["channel"])
             size = round(32 / 2 ** (int(layer[5]) - 1))
-            row = {
-                "run": run.config.name, "set": name, "layer": layer, "zero": one["zero"].double().mean().item(),
-                "commonest_channel": shares.max().item(), "effective_channels": shares.pow(-shares).prod().item(),
-                "border": one["border"].double().mean().item(), "border_of_map": 1 - (size - 2) ** 2 / size**2,
-                "contrast": one["contrast"].mean().item(),
-                "rank_correlation": np.corrcoef(rankdata(one["misp"]), rankdata(one["energy"]))[0, 1],
-            }  # fmt: skip
+            values = {quantity: one[quantity].double().mean() for quantity in ("zero", "border", "contrast")}
+            values["commonest_channel"] = shares.max()
+            values["effective_channels"] = shares.pow(-shares).prod()
+            values["border_of_map"] = 1 - (size - 2) ** 2 / size**2
+            values["rank_correlation"] = spearmanr(one["misp"], one["energy"]).statistic
             if name != run.config.dataset:
-                for column, score in {"auroc": "misp", "auroc_energy": "energy", "auroc_inner": "inner"}.items():
-                    row[column] = either_way(known[layer][score], one[score])
-            yield row
+                for metric, score in {"auroc": "misp", "auroc_energy": "energy", "auroc_inner": "inner"}.items():
+                    values[metric] = either_way(known[layer][score], one[score])
+            for metric, value in values.items():
+                row = {"run": run.config.name, "set": name, "layer": layer}
+                yield row | {"metric": metric, "value": float(value)}
 
 
 def epochs(config):
-    """Trains a configuration anew and adds, after each epoch, its rows to results/misp_epochs.csv."""
-    path, images = store.RECORDED / "misp_epochs.csv", sets(config.dataset)
+    """Trains a configuration anew and records, after each epoch, its rows of misp_epochs.csv."""
+    images = sets(config.dataset)
 
     def note(epoch, model, normalise, accuracy):
         found = {name: logits_of(model, normalise, pixels) for name, pixels in images.items()}
-        row = {"run": config.name, "epoch": epoch, "calibration_accuracy": accuracy}
-        rows = [row | dict(zip(("ood", "score", "auroc"), one)) for one in areas(found)]
-        known = pd.read_csv(path) if path.exists() else pd.DataFrame()
-        table = pd.concat([known, pd.DataFrame(rows)]).drop_duplicates(["run", "epoch", "ood", "score"], keep="last")
-        replace(path, lambda partial: table.to_csv(partial, index=False, float_format="%.5g"))
+        row = {"run": config.name, "variant": epoch}
+        reached = row | {"set": "calibration", "metric": "accuracy", "value": accuracy}
+        record("misp_epochs", ["run", "set", "variant", "metric"], [*areas(found, **row), reached])
 
     train(config, store.OWN / f".epochs-{config.name}", after_epoch=note)
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["epochs"]:
+        for activation in NETWORKS:
+            epochs(runs.configure("compact", activation=activation))
+        sys.exit()
+    for run in [*networks("cifar10"), *networks("cifar100")]:
+        if run.can_score(run.config.dataset) and not recorded("misp_agreement", {"run": run.config.name}):
+            record("misp_agreement", ["run", "set", "metric"], agreement(run))
     for activation in NETWORKS:
-        config = runs.configure("compact", activation=activation)
-        if sys.argv[1:] == ["epochs"]:
-            epochs(config)
-        else:
-            add("misp_logits.csv", runs.get(config), logit_scores)
-            add("misp_maps.csv", runs.get(config), maps)
+        run = runs.get(runs.configure("compact", activation=activation))
+        if not recorded("misp_logits", {"run": run.config.name}):
+            record("misp_logits", ["run", "set", "variant", "metric"], logit_scores(run))
+            record("misp_maps", ["run", "set", "layer", "metric"], maps(run))
