@@ -30,7 +30,7 @@ from thesis_utils import data, metrics, runs, scorers
 from thesis_utils.book.aliasing import RADII, energy, grey, radial, radii
 from thesis_utils.evaluation import BATCH
 from thesis_utils.models import LAYERS
-from thesis_utils.runs import store
+from thesis_utils.runs import run as store
 from thesis_utils.runs.config import GRID
 
 COUNT, STRATA = 2000, 50

@@ -5,7 +5,7 @@ import csv
 import pandas as pd
 
 from thesis_utils.files import replace
-from thesis_utils.runs import store
+from thesis_utils.runs import run as store
 
 
 def record(name, columns, variants, measure):
@@ -22,12 +22,21 @@ def record(name, columns, variants, measure):
 
 
 def add(name, run, measure):
-    """Adds a run's rows to results/NAME, unless they are there; rows of runs that are gone are taken out."""
+    """Adds a run's rows to results/NAME, unless they are there and of the weights that it has now.
+
+    Rows of runs that are gone are taken out. The column `weights` is a run's `identity`, where it has one.
+    """
     path = store.RECORDED / name
     known = pd.read_csv(path) if path.exists() else pd.DataFrame({"run": []})
+    if "weights" not in known:
+        known = known.assign(weights="")
+    known["weights"] = known.weights.fillna("")
     known = known.loc[[any((home / one).exists() for home in (store.OWN, store.RECORDED)) for one in known.run]]
-    if run.config.name not in set(known.run):
-        known = pd.concat([known, pd.DataFrame(measure(run))])
+    mine = known.run.eq(run.config.name)
+    if not (mine & known.weights.eq(run.identity)).any():
+        known = pd.concat([known[~mine], pd.DataFrame(measure(run)).assign(weights=run.identity)])
+        if known.weights.eq("").all():
+            known = known.drop(columns="weights")
         replace(path, lambda partial: known.to_csv(partial, index=False, float_format="%.5g"))
 
 

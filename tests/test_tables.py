@@ -10,7 +10,7 @@ from thesis_utils import evaluation, metrics, runs
 from thesis_utils.book import baselines, experiments, match, open_world, plots, sentences, tables, thesis, verdict
 from thesis_utils.book.formatting import MISSING, NONE, UNSCORED, model_label, over_seeds
 from thesis_utils.models import LAYERS
-from thesis_utils.runs import store
+from thesis_utils.runs import run as store
 from thesis_utils.runs.config import ACCURACY_GRID
 from thesis_utils.scorers import AGGREGATIONS
 
@@ -261,7 +261,7 @@ def test_baselines_are_missing_only_where_they_are():
     for run in filter(None, tables.grid(dataset="cifar10").values()):
         tuned_networks = runs.fine_tunings(run.config)
         for (ood, _), column in baselines.table(run).xs("ours", axis=1, level=1, drop_level=False).items():
-            compared = {UNSCORED if ood not in run.store.baselines else None}
+            compared = {UNSCORED if ood not in run.rows(store.BASELINES) else None}
             assert set(column[column.index.isin(baselines.TUNED, level="method")].map(told)) == compared
             for method, (name, _) in baselines.FINE_TUNED.items():
                 other = runs.find(tuned_networks[method])

@@ -40,7 +40,7 @@ def results(run, ood):
     found = run.baselines(ood).set_index(["method", "preprocessing", "protocol"]) if run.compared([ood]) else None
 
     def tuned(method, preprocessing, protocol):
-        if found is None:
+        if found is None or (method, preprocessing, protocol) not in found.index:
             return UNSCORED
         row = found.loc[method, preprocessing, protocol].squeeze()
         return row.rename(f"ε = {row.epsilon:g}" if preprocessing else "")

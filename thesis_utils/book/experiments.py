@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from thesis_utils import data
+from thesis_utils import data, runs
 from thesis_utils.book import thesis
 from thesis_utils.book.formatting import by_network, model_label
 from thesis_utils.models import LAYERS
-from thesis_utils.runs import store
+from thesis_utils.runs import run as store
 from thesis_utils.runs.config import sizes as parsed
 
 
@@ -25,9 +25,9 @@ def networks(name):
 
 
 def network(name):
-    for home in (store.OWN, store.RECORDED):
-        if (home / name / "config.json").exists():
-            config = store.read_config(home / name)
+    for run in runs.every():
+        config = run.config
+        if config.name == name:
             return f"{config.profile}: {model_label(config.activation, config.entropy_factor)}, seed {config.seed}"
     return name
 

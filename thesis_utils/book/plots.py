@@ -301,7 +301,7 @@ def protocols(run, oods):
     for axis, ood in zip(axes[0], oods):
         table = everything[everything.ood.eq(ood)]
         for shift, (preprocessing, rows) in zip((-0.12, 0.12), table.groupby("preprocessing")):
-            rows = 100 * rows.set_index("protocol").loc[list(names), ["auroc", "auroc_low", "auroc_high"]]
+            rows = 100 * rows.set_index("protocol")[["auroc", "auroc_low", "auroc_high"]].reindex(list(names))
             errors = abs(rows[["auroc_low", "auroc_high"]].sub(rows.auroc, axis=0).T)
             axis.errorbar(np.arange(3) + shift, rows.auroc, errors, fmt="o", ms=4, capsize=2,
                           color=VERMILION if preprocessing else BLUE,

@@ -18,7 +18,7 @@ from thesis_utils import metrics, runs
 from thesis_utils.book import formatting, thesis
 from thesis_utils.book.formatting import MISSING, NONE, absent, by_network, label, model_label
 from thesis_utils.models import LAYERS
-from thesis_utils.runs import store
+from thesis_utils.runs import run as store
 from thesis_utils.runs.config import ACCURACY_GRID, GRID
 from thesis_utils.scorers import sign
 
@@ -296,10 +296,9 @@ def theirs(dataset, activation, ood, method):
 
 def recorded():
     """The runs of `results/`, then your own of the book's profile: what each reached and where it came from."""
-    mine = f"{runs.configure().profile}-*/config.json"
-    paths = [*sorted(store.RECORDED.glob("[!.]*/config.json")), *sorted(store.OWN.glob(mine))]
+    mine = [run for run in runs.every(store.OWN) if run.config.profile == runs.configure().profile]
     rows = {}
-    for run in (runs.opened(path.parent) for path in paths):
+    for run in [*runs.every(store.RECORDED), *mine]:
         config, origin = run.config, run.provenance
         rows[config.name] = {
             "epochs": config.tuning_epochs or config.epochs,
