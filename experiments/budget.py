@@ -9,7 +9,7 @@ smoothing, usual in speed runs, would change the very probabilities that are sco
 
 from experiments.recording import record
 from thesis_utils import runs
-from thesis_utils.runs import store
+from thesis_utils.runs import run as store
 from thesis_utils.training import train
 
 COLUMNS = ("sizes", "epochs", "batch_size", "learning_rate", "accuracy")

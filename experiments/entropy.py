@@ -10,7 +10,7 @@ small images less), one seed, accuracy on the test images like the thesis'.
 from experiments.recording import record
 from thesis_utils import data, runs
 from thesis_utils.losses import REDUCTIONS
-from thesis_utils.runs import store
+from thesis_utils.runs import run as store
 from thesis_utils.runs.config import ACCURACY_GRID
 from thesis_utils.training import accuracy, train
 

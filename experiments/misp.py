@@ -26,7 +26,7 @@ from experiments.recording import record, recorded
 from thesis_utils import baselines, data, metrics, runs, scorers
 from thesis_utils.evaluation import BATCH
 from thesis_utils.models import channel_log_softmax
-from thesis_utils.runs import store
+from thesis_utils.runs import run as store
 from thesis_utils.runs.config import GRID
 from thesis_utils.training import train
 

@@ -10,7 +10,7 @@ One format: experiments that measure recorded runs have the columns run, set, la
 import pandas as pd
 
 from thesis_utils.files import replace
-from thesis_utils.runs import store
+from thesis_utils.runs import run as store
 
 
 def rows_of(name):

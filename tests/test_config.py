@@ -5,8 +5,12 @@ import json
 
 import pytest
 
-from thesis_utils import runs
+from thesis_utils import data, evaluation, runs
+from thesis_utils.architectures import ARCHITECTURES
 from thesis_utils.errors import InputError
+from thesis_utils.losses import FINE_TUNING, REDUCTIONS
+from thesis_utils.models import ACTIVATIONS, PADDINGS
+from thesis_utils.runs import shell
 
 FIELDS = {field.name: field for field in dataclasses.fields(runs.Config)}
 BAD = {str: ["no such thing", 3, None], int: [-1, 1.5, "2", True], float: [-1.0, float("nan"), float("inf"), "1"],
@@ -64,8 +68,7 @@ def test_a_name_changes_with_every_value():
 def test_a_name_does_not_depend_on_the_defaults(monkeypatch):
     """With another default, the same values keep their name and other values get another one."""
     values = dataclasses.asdict(runs.configure("demo"))
-    fields = [(f.name, f.type, dataclasses.field(default=f.default, metadata=f.metadata)) for f in FIELDS.values()]
-    fields = [(n, t, runs.config.whole(99, least=1) if n == "epochs" else d) for n, t, d in fields]
+    fields = [(name, one.type, 99 if name == "epochs" else one.default) for name, one in FIELDS.items()]
     later = dataclasses.make_dataclass("Config", fields, frozen=True, bases=(runs.Config,))
     assert later(**values).name == runs.Config(**values).name
     del values["epochs"]
@@ -77,12 +80,12 @@ def test_a_field_that_came_later_orphans_no_folder(tmp_path):
     config = runs.configure("compact", activation="relu", optimizer="sgd", learning_rate=0.2, padding="zero")
     older = {key: value for key, value in dataclasses.asdict(config).items() if key not in runs.config.ADDED}
     (tmp_path / "config.json").write_text(json.dumps(older))
-    assert runs.store.read_config(tmp_path) == config
+    assert runs.run.read_config(tmp_path) == config
     assert config.name == "compact-cifar10-relu-seed0-958741"  # as recorded before there were these fields
     del older["width"]
     (tmp_path / "config.json").write_text(json.dumps(older))
     with pytest.raises(InputError, match="no config.json that this version of the code can read"):
-        runs.store.read_config(tmp_path)
+        runs.run.read_config(tmp_path)
 
 
 def test_the_command_of_a_configuration_gives_it_back():
@@ -93,6 +96,27 @@ def test_the_command_of_a_configuration_gives_it_back():
     assert runs.command(tuned).endswith("--profile demo --activation relu --fine-tuning energy --epochs 13")
     more = dataclasses.replace(tuned, tuning_epochs=5)
     assert runs.command(more).endswith("--fine-tuning energy --epochs 13 --tuning-epochs 5")
+
+
+@pytest.mark.parametrize("overrides", [
+    dict(activation="softmax", epochs=3),
+    dict(activation="softmax", optimizer="sgd"),
+    dict(entropy_factor=0.1, entropy_reduction="sum", sizes="32"),
+    dict(activation="relu", optimizer="muon", padding="mean", learning_rate=0.05, fine_tuning="energy"),
+    dict(activation="softmax", fine_tuning="outlier_exposure", outliers="svhn", tuning_rate=0.5, decay_norms=False),
+])  # fmt: skip
+def test_every_command_gives_its_configuration_back(overrides):
+    config = runs.configure("compact", **overrides)
+    options = vars(shell.parser().parse_args(runs.command(config).split()[3:]))
+    assert runs.configure(**{key: options[key] for key in FIELDS}) == config
+
+
+def test_the_choices_are_what_the_method_offers():
+    offered = {"architecture": ARCHITECTURES, "activation": ACTIVATIONS, "padding": PADDINGS,
+               "entropy_reduction": REDUCTIONS, "fine_tuning": ("none", *FINE_TUNING)}  # fmt: skip
+    for field, names in offered.items():
+        assert set(runs.config.CHOICES[field]) == {*names}
+    assert runs.config.SIZE == data.SIZE and runs.run.CORRECT == evaluation.CORRECT
 
 
 def test_a_fine_tuning_knows_its_network():

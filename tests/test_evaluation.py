@@ -7,7 +7,7 @@ from conftest import ROOT
 
 from thesis_utils import data, evaluation, runs
 from thesis_utils.models import LAYERS, resnet34
-from thesis_utils.runs import store
+from thesis_utils.runs import run as store
 from thesis_utils.scorers import AGGREGATIONS
 
 GOLDEN = ROOT / "tests" / "golden_noise.parquet"

@@ -45,9 +45,9 @@ def copy(tmp_path):
 @pytest.mark.parametrize(
     "module, line, complaint",
     [
-        ("models", "from thesis_utils.runs import store", "is not allowed to import thesis_utils.runs"),
+        ("models", "from thesis_utils.runs import run", "is not allowed to import thesis_utils.runs"),
         ("training", "def late():\n    from thesis_utils import book", "is not allowed to import thesis_utils.book"),
-        ("runs/store", "import thesis_utils.book.thesis", "is not allowed to import thesis_utils.book"),
+        ("runs/run", "import thesis_utils.book.thesis", "is not allowed to import thesis_utils.book"),
         ("scorers", "from thesis_utils import evaluation", "is not allowed to import thesis_utils.evaluation"),
         ("stray", "", "stray"),  # a file of no layer
     ],

@@ -12,7 +12,7 @@ import pytest
 from thesis_utils import evaluation, metrics, runs
 from thesis_utils.book import numbers, plots, tables, thesis
 from thesis_utils.errors import InputError
-from thesis_utils.runs import store
+from thesis_utils.runs import run as store
 
 LAYERS = thesis.LAYERS
 

@@ -19,7 +19,9 @@ from conftest import interrupted
 from thesis_utils import data, evaluation, runs, training
 from thesis_utils.errors import InputError
 from thesis_utils.models import LAYERS
-from thesis_utils.runs import finding, publish, store
+from thesis_utils.runs import publish
+from thesis_utils.runs import run as store
+from thesis_utils.runs import train as trains
 
 
 def columns(layers):
@@ -30,6 +32,14 @@ def columns(layers):
 COLUMNS = columns(len(LAYERS))
 DEPTHS = {"resnet34": 16, "wide_resnet28": 12, "densenet22": 18}
 TINY = dict(width=8, epochs=1, seed=5)
+
+
+def write_config(home, config, **changes):
+    """A folder with a config.json and nothing else."""
+    folder = home / config.name
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config) | changes))
+    return folder
 
 
 @pytest.fixture
@@ -76,7 +86,7 @@ def test_what_a_training_will_be_is_written_before_its_first_step(own, monkeypat
         assert provenance["precision"] == "float32" and provenance["data"]["digits_0_4 train"]["images"] == 600
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(finding, "train", look)
+    monkeypatch.setattr(training, "train", look)
     for _ in range(2):  # the second time it goes on in the same folder
         with pytest.raises(KeyboardInterrupt):
             runs.train_run(config)
@@ -111,7 +121,7 @@ def test_a_kill_at_the_very_end_costs_no_epoch(own, monkeypatch):
     """Between the renaming of the folder and the removal of its checkpoint."""
     config = runs.configure("demo", **TINY)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(finding, "opened", lambda _: pytest.fail("not reached"))
+        patch.setattr(trains, "opened", lambda _: pytest.fail("not reached"))
         replace = os.replace
 
         def rename(source, target):
@@ -119,10 +129,10 @@ def test_a_kill_at_the_very_end_costs_no_epoch(own, monkeypatch):
             if str(target) == str(own / config.name):
                 raise KeyboardInterrupt
 
-        patch.setattr(finding.os, "replace", rename)
+        patch.setattr(trains.os, "replace", rename)
         runs.train_run(config)
     assert (own / config.name / "training.pt").exists()
-    monkeypatch.setattr(finding, "train", lambda *_: pytest.fail("trains what is there"))
+    monkeypatch.setattr(training, "train", lambda *_: pytest.fail("trains what is there"))
     run = runs.train_run(config)
     assert not (run.folder / "training.pt").exists() and len(run.history) == 1
 
@@ -140,7 +150,7 @@ def test_two_processes_neither_lose_nor_double_rows(own):
     run = runs.train_run(runs.configure("demo", **TINY))
 
     def write(k):
-        mine = store.Folder(run.folder)
+        mine = runs.Run(run.folder)
         for turn in range(5):
             rows = {name: pd.DataFrame({"ood": [name] * 2, "auroc": [k, turn]}) for name in (f"set{k}", "common")}
             mine.put_rows(store.METRICS, **rows)
@@ -148,7 +158,7 @@ def test_two_processes_neither_lose_nor_double_rows(own):
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
-    counts = {name: len(rows) for name, rows in store.Folder(run.folder).metrics.items()}
+    counts = {name: len(rows) for name, rows in runs.Run(run.folder).rows(store.METRICS).items()}
     assert counts == {"common": 2, **{f"set{k}": 2 for k in range(8)}}
     assert {f"set{k}" for k in range(8)} < set(run.provenance["data"])
     assert not list(run.folder.glob(".*"))
@@ -169,10 +179,10 @@ def test_another_set_under_the_same_name_is_scored_anew_and_said_so(own, tmp_pat
         images = rng.integers(0, 256 // dark, (20, 32, 32, 3), dtype=np.uint8)
         np.savez(tmp_path / "mine.npz", test_images=images)
         data.load.cache_clear()
-        finding.opened_once.cache_clear()
+        store.opened_once.cache_clear()
         run = runs.train_run(config)
         areas.append(run.metrics("mine").auroc)
-        assert run.store.checksum("mine") == run.provenance["data"]["mine"]["sha256"] == data.load("mine").checksum
+        assert run.checksum("mine") == run.provenance["data"]["mine"]["sha256"] == data.load("mine").checksum
         assert len(run.metrics("mine", "noise")) == 2 * len(areas[0])
         said = f"the images of mine are not those that {config.name} was scored on: scoring them anew"
         assert (said in capsys.readouterr().err) == (dark == 8)
@@ -202,14 +212,14 @@ def test_other_test_images_take_every_metric_with_them(own, turned, capsys):
     again = runs.Run(run.folder)
     again.refresh("digits_0_4")
     assert "scoring them anew" in capsys.readouterr().err
-    assert again.store.metrics == {} and not (run.folder / store.METRICS).exists()
+    assert again.rows(store.METRICS) == {} and not (run.folder / store.METRICS).exists()
     assert "digits_0_4" not in again.scored() and "noise" in again.scored()
 
 
 def test_a_training_killed_before_its_first_epoch_says_what_it_was_made_of_in_the_end(own, monkeypatch, turned):
     config = runs.configure("demo", **TINY)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(finding, "train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(training, "train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         runs.train_run(config)
     turned("digits_0_4", "train")
     provenance = runs.train_run(config).provenance
@@ -224,8 +234,7 @@ def test_a_training_that_goes_on_with_other_code_says_so(own, monkeypatch):
         runs.train_run(config)
     monkeypatch.setattr(store, "CODE", "another one")
     with monkeypatch.context() as patch, pytest.raises(InputError, match="begun in float32"):
-        for module in (finding, training):
-            patch.setattr(module, "precision_on", lambda *_: "bfloat16")
+        patch.setattr(training, "precision_on", lambda *_: "bfloat16")
         runs.train_run(config)
     assert "resumed" not in json.loads((runs.unfinished(config) / "provenance.json").read_text())
     provenance = runs.train_run(config).provenance
@@ -252,12 +261,12 @@ def test_baselines_do_not_outlive_the_images_they_were_made_on(own, monkeypatch,
     run = runs.train_run(runs.configure("demo", **TINY))
     others = {"noise": "digits_5_9", "digits_5_9": "noise", "photo_patches": "noise"}
     rows = {name: pd.DataFrame({"ood": [name], "tuned_on": [other]}) for name, other in others.items()}
-    run.store.put_rows(store.BASELINES, **rows)
-    run.store.note_data("compared by", **{name: data.load(name) for name in rows})
+    run.put_rows(store.BASELINES, **rows)
+    run.note_data("compared by", **{name: data.load(name) for name in rows})
     turned("digits_5_9", "test")
     again = runs.Run(run.folder)
     again.refresh(*rows)
-    assert list(again.store.baselines) == list(store.Folder(run.folder).baselines) == ["photo_patches"]
+    assert list(again.rows(store.BASELINES)) == list(runs.Run(run.folder).rows(store.BASELINES)) == ["photo_patches"]
     assert capsys.readouterr().err.count("scoring them anew") == 1
 
 
@@ -266,12 +275,12 @@ def test_stale_rows_go_before_the_scores_that_tell_that_they_are_stale(own, monk
     before = run.metrics("digits_5_9").auroc
     turned("digits_5_9", "test")
     with monkeypatch.context() as patch:
-        patch.setattr(store.Folder, "put_rows", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(runs.Run, "put_rows", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             runs.Run(run.folder).metrics("digits_5_9")
     again = runs.Run(run.folder)
     assert not again.metrics("digits_5_9").auroc.equals(before)
-    assert again.store.checksum("digits_5_9") == data.load("digits_5_9").checksum
+    assert again.checksum("digits_5_9") == data.load("digits_5_9").checksum
 
 
 def test_without_git_the_code_version_is_unknown(monkeypatch):
@@ -298,20 +307,21 @@ def test_what_is_recorded_image_by_image(tmp_path, monkeypatch, of, layers, fina
     assert {column for column in table if column.startswith("fc/")} == {*final, evaluation.CORRECT}
 
 
-def test_the_seeds_of_a_network_are_found(monkeypatch):
+def test_the_seeds_of_a_network_are_found(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "RECORDED", tmp_path)
     config = runs.configure("compact", seed=5)
-    monkeypatch.setattr(finding, "find", lambda config: config if config.seed in (3, 1) else None)
-    assert [(one.seed, one.base == dataclasses.replace(config, seed=one.seed)) for one in runs.seeds(config)] == [
-        (1, True),
-        (3, True),
-    ]
+    for home, other in ((own, dict(seed=30)), (tmp_path, dict(seed=1)), (own, dict(seed=2, epochs=1))):
+        write_config(home, dataclasses.replace(config, **other))
+    found = runs.seeds(config)
+    assert [run.config.seed for run in found] == [1, 30]
+    assert all(dataclasses.replace(run.config, seed=5) == config for run in found)
 
 
 def test_kernels_in_half_precision_leave_the_ranks_of_every_score(own):
     own.mkdir()
     config = runs.configure("demo", epochs=2)
     cpu = torch.device("cpu")
-    trained, normalise, *rest = training.train(config, finding.begin(config, cpu), cpu)
+    trained, normalise, *rest = training.train(config, trains.begin(config, cpu), cpu)
     fit, images = data.hold_out(data.load("digits_0_4", "train")), data.load("digits_0_4", "test")
 
     def scores():
@@ -320,8 +330,8 @@ def test_kernels_in_half_precision_leave_the_ranks_of_every_score(own):
         return pd.concat(scorer.stream(images))
 
     exact = scores()
-    finding.finish(finding.unfinished(config), trained, normalise, *rest)
-    kept = torch.load(finding.unfinished(config) / "checkpoint.pt")["model"]
+    trains.finish(trains.unfinished(config), trained, normalise, *rest)
+    kept = torch.load(trains.unfinished(config) / "checkpoint.pt")["model"]
     assert all(value.dtype == torch.float16 for key, value in kept.items() if "conv" in key)
     trained.load_state_dict(kept)
     assert scores().corrwith(exact, method="spearman").min() > 0.999

@@ -14,7 +14,9 @@ import pytest
 from thesis_utils import runs
 from thesis_utils.errors import InputError
 from thesis_utils.runs import config as networks
-from thesis_utils.runs import finding, store, sweep
+from thesis_utils.runs import run as store
+from thesis_utils.runs import sweep
+from thesis_utils.runs import train as trains
 from thesis_utils.runs.shell import main
 
 TINY = dict(width=8, epochs=1)
@@ -66,11 +68,11 @@ def test_what_is_finished_is_skipped(own, monkeypatch, capsys):
     assert sweep.status(config) == "your own, not scored: digits_5_9"
     assert sweep.complete(config) == [] and sweep.status(config) == "your own"
     before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
-    finding.opened_once.cache_clear()  # as in another process
+    store.opened_once.cache_clear()  # as in another process
     monkeypatch.setattr(sweep, "fine_tunings", lambda config: [])  # those of the recorded run may not be recorded
-    monkeypatch.setattr(finding, "train_run", lambda config: pytest.fail("trains what is there"))
+    monkeypatch.setattr(trains, "train_run", lambda config: pytest.fail("trains what is there"))
     monkeypatch.setattr(runs.Run, "scores", lambda *_: pytest.fail("scores what is scored"))
-    assert sweep.sweep([config, recorded]) == 0
+    assert [sweep.attempt(one) for one in (config, recorded)] == [[(config, [], False)], [(recorded, [], False)]]
     assert before == {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
 
 

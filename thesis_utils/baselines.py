@@ -114,6 +114,8 @@ class Comparison:
     def rows(self, ood, held_out):
         """All results for one out-distribution: see `compare`."""
         others = {"oracle": f"tune {ood}", "held_out": f"tune {held_out}", "none": "adversarial"}
+        if held_out is None:
+            del others["held_out"]
         for method, (_, epsilons) in METHODS.items():
             known = self.scores(method, "calibration", epsilons)
             unknown = {protocol: self.scores(method, other, epsilons) for protocol, other in others.items()}
@@ -145,7 +147,8 @@ def compare(scorer, images, calibration, oods, held_out, tuning=1000, tested=10*
     """Yields (out-distribution, DataFrame): one row a method, protocol and with or without preprocessing.
 
     `images` are in-distribution test images, `calibration` in-distribution images that were never trained on,
-    `oods` {name: Images}; `held_out` names those to test on, each with the one that the protocol `held_out` tunes on.
+    `oods` {name: Images}; `held_out` names those to test on, each with the one that the protocol `held_out` tunes on,
+    or with None to leave that protocol out.
     `tuning` (the authors': 1,000) and `tested` are numbers of images of each set; too small a set gives half to tuning.
     The rows of the protocol "grid" are ODIN's metrics at each epsilon on the tuning images: the curve looked at.
     """

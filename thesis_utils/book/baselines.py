@@ -26,7 +26,7 @@ CHOSEN_ON = {
 def tuned():
     """All recorded baselines, a row a (run, ood, method, preprocessing, protocol), percent, with the run's columns."""
     found = []
-    for run in runs.everything():
+    for run in runs.every():
         path = run.folder / "baselines.csv"
         if path.exists():
             found.append(pd.read_csv(path).assign(**numbers.of_run(run)))

@@ -14,6 +14,7 @@ import pandas as pd
 from thesis_utils import runs
 from thesis_utils.book import thesis
 from thesis_utils.errors import InputError
+from thesis_utils.runs import run as store
 
 NETWORKS = {"relu": "ReLU", "softmax": "softmax", "log_softmax": "log-softmax"}
 SETS = {  # how the book writes the data sets
@@ -91,7 +92,7 @@ def frame():
     thesis, note      the thesis' number in percent, whatever the reading, and what it says beside it
     """
     found = [pd.DataFrame(columns=["ood", "score", "reading", *PERCENT, *OF_RUN])]
-    for run in runs.everything():
+    for run in runs.every():
         try:
             found.append(rows(run))
         except InputError as error:  # one damaged folder must not take the book with it
@@ -156,11 +157,11 @@ def one_of(parameter, value, choices):
 @lru_cache
 def experiment(file):
     """The rows of results/FILE.csv, with the network of each run (OF_RUN) where they have a `run`; empty without."""
-    path = runs.store.RECORDED / f"{file}.csv"
+    path = store.RECORDED / f"{file}.csv"
     table = pd.read_csv(path) if path.exists() else pd.DataFrame()
     if "run" not in table:
         return table
-    known = {run.config.name: of_run(run) for run in runs.everything()}
+    known = {run.config.name: of_run(run) for run in runs.every()}
     networks = pd.DataFrame([known[one] for one in dict.fromkeys(table.run) if one in known])
     return table.merge(networks, on="run", how="inner", suffixes=("", "_of_run"))
 

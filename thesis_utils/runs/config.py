@@ -2,25 +2,23 @@
 
     config = configure("compact", dataset="cifar10", activation="log_softmax", entropy_factor=0.01)
 
-A profile and RECIPES only override what differs from `Config`'s defaults; an unknown key is refused.
+A profile and RECIPES only override what differs from `Config`'s defaults; an unknown key is refused. Nothing here needs
+torch: CHOICES are names, and a test holds them to what the method offers.
 """
 
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import shlex
 from dataclasses import dataclass
 
-from thesis_utils import data
-from thesis_utils.architectures import ARCHITECTURES
 from thesis_utils.errors import InputError
-from thesis_utils.losses import FINE_TUNING, REDUCTIONS
-from thesis_utils.models import ACTIVATIONS, PADDINGS
 
 GRID = (("relu", 0.0), ("log_softmax", 0.0), ("log_softmax", 0.01))  # the networks of the thesis: activation, lambda
 ACCURACY_GRID = (("relu", 0.0), ("softmax", 0.0), *(("log_softmax", f) for f in (0.0, 1e-3, 5e-3, 1e-2, 5e-2, 1e-1)))
-NARROWEST = 8  # below, oneDNN's backward pass hangs or crashes on a CPU that has AVX2 only
+SIZE = 32  # the images' height and width in pixels
 
 SGD = dict(optimizer="sgd", learning_rate=0.2, weight_decay=5e-4, batch_size=128)
 PROFILES = {
@@ -39,34 +37,21 @@ OUTLIERS = {"digits_0_4": "photo_patches"}  # to fine-tune on; all others: tinyi
 NEAR_AND_FAR = {  # all others: CIFAR-100, SVHN
     "digits_0_4": ("digits_5_9", "noise"), "cifar100": ("cifar10", "svhn"), "svhn": ("cifar100", "cifar10"),
 }  # fmt: skip
-COMPARED = {"demo": (60, 100)}  # images to tune and to test baselines on; all others: 500 and 1,000 of each set
 
-
-def field(default, rule, wanted):
-    """A field of `Config`: its default, what a value must fulfil, and that in words."""
-    return dataclasses.field(default=default, metadata={"rule": rule, "wanted": wanted})
-
-
-def one_of(default, *choices):
-    return field(default, lambda value: value in choices, "one of " + ", ".join(choices))
-
-
-def whole(default, least):
-    return field(default, lambda value: type(value) is int and value >= least, f"a whole number, at least {least}")
-
-
-def number(default, above=None):
-    inside = (lambda value: value >= 0) if above is None else (lambda value: value > above)
-    wanted = "a number, at least 0" if above is None else f"a number above {above}"
-    return field(default, lambda value: isinstance(value, float) and inside(value) and value < float("inf"), wanted)
-
-
-def yes_or_no(default):
-    return field(default, lambda value: type(value) is bool, "true or false")
-
-
-def is_name(value):
-    return isinstance(value, str) and value != "" and "/" not in value
+CHOICES = {
+    "profile": tuple(PROFILES),
+    "architecture": ("resnet34", "wide_resnet28", "densenet22"),
+    "activation": ("relu", "softmax", "log_softmax"),
+    "entropy_reduction": ("mean", "sum"),
+    "optimizer": ("adamw", "sgd", "muon"),
+    "precision": ("bfloat16", "float32"),
+    "padding": ("zero", "mean"),
+    "fine_tuning": ("none", "outlier_exposure", "energy"),
+}
+FINE_TUNING = CHOICES["fine_tuning"][1:]
+# all other whole numbers: 0. Below a width of 8, oneDNN's backward pass hangs or crashes on a CPU that has AVX2 only
+LEAST = {"width": 8, "epochs": 1, "batch_size": 1}
+ABOVE_ZERO = ("learning_rate", "clip_norm", "rest_rate")
 
 
 def sizes(text):
@@ -74,9 +59,28 @@ def sizes(text):
     return tuple(int(size) for size in text.split("-"))
 
 
-def are_sizes(text):
-    parts = text.split("-") if isinstance(text, str) else []
-    return parts[-1:] == [str(data.SIZE)] and all(part.isdecimal() and 8 <= int(part) <= data.SIZE for part in parts)
+def check(name, kind, value):
+    """Raises an InputError that says what would do, unless the field of this name and type may have this value."""
+    if name in CHOICES:
+        good, wanted = value in CHOICES[name], f"one of {', '.join(CHOICES[name])}"
+    elif kind is bool:
+        good, wanted = type(value) is bool, "true or false"
+    elif kind is int:
+        least = LEAST.get(name, 0)
+        good, wanted = type(value) is int and value >= least, f"a whole number, at least {least}"
+    elif kind is float and name in ABOVE_ZERO:
+        good, wanted = isinstance(value, float) and 0 < value < math.inf, "a number above 0"
+    elif kind is float:
+        good, wanted = isinstance(value, float) and 0 <= value < math.inf, "a number, at least 0"
+    elif name == "sizes":
+        parts = value.split("-") if isinstance(value, str) else [""]
+        good = parts[-1] == str(SIZE) and all(part.isdecimal() and 8 <= int(part) <= SIZE for part in parts)
+        wanted = f"pixels of the training's images, at least 8, the last {SIZE}: 16-24-32"
+    else:
+        good = isinstance(value, str) and "/" not in value and (value != "" or name == "outliers")
+        wanted = "the name of a data set" + ", or empty" * (name == "outliers")
+    if not good:
+        raise InputError(f"{name} must be {wanted}, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -88,51 +92,51 @@ class Config:
     The last five fields belong together: what a fine-tuning adds to its network's own.
     """
 
-    profile: str = one_of("compact", *PROFILES)
-    dataset: str = field("cifar10", is_name, "the name of a data set")
-    architecture: str = one_of("resnet34", *ARCHITECTURES)
-    activation: str = one_of("log_softmax", *ACTIVATIONS)
-    entropy_factor: float = number(0.0)
-    entropy_reduction: str = one_of("mean", *REDUCTIONS)
-    seed: int = whole(0, least=0)
-    width: int = whole(16, least=NARROWEST)
-    epochs: int = whole(6, least=1)
-    batch_size: int = whole(128, least=1)
-    optimizer: str = one_of("adamw", "adamw", "sgd", "muon")
-    learning_rate: float = number(2e-3, above=0)
-    weight_decay: float = number(0.05)
-    decay_norms: bool = yes_or_no(True)
-    clip_norm: float = number(1.0, above=0)
-    flip: bool = yes_or_no(True)
-    precision: str = one_of("bfloat16", "bfloat16", "float32")
-    padding: str = one_of("zero", *PADDINGS)
-    rest_rate: float = number(5.0, above=0)
-    sizes: str = field("32", are_sizes, f"pixels of the training's images, at least 8, the last {data.SIZE}: 16-24-32")
-    fine_tuning: str = one_of("none", "none", *FINE_TUNING)
-    outliers: str = field("", lambda value: value == "" or is_name(value), "the name of a data set, or empty")
-    outliers_per_image: int = whole(0, least=0)
-    tuning_epochs: int = whole(0, least=0)
-    tuning_rate: float = number(0.0)
+    profile: str = "compact"
+    dataset: str = "cifar10"
+    architecture: str = "resnet34"
+    activation: str = "log_softmax"
+    entropy_factor: float = 0.0
+    entropy_reduction: str = "mean"
+    seed: int = 0
+    width: int = 16
+    epochs: int = 6
+    batch_size: int = 128
+    optimizer: str = "adamw"
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    decay_norms: bool = True
+    clip_norm: float = 1.0
+    flip: bool = True
+    precision: str = "bfloat16"
+    padding: str = "zero"
+    rest_rate: float = 5.0
+    sizes: str = "32"
+    fine_tuning: str = "none"
+    outliers: str = ""
+    outliers_per_image: int = 0
+    tuning_epochs: int = 0
+    tuning_rate: float = 0.0
 
     def __post_init__(self):
-        for one in dataclasses.fields(self):
-            value = getattr(self, one.name)
-            if one.type is float and type(value) is int:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is float and type(value) is int:
                 value = float(value)  # 0 and 0.0: one name
-                object.__setattr__(self, one.name, value)
-            if not one.metadata["rule"](value):
-                raise InputError(f"{one.name} must be {one.metadata['wanted']}, not {value!r}")
+                object.__setattr__(self, field.name, value)
+            check(field.name, field.type, value)
         if self.entropy_factor and self.entropy_reduction == "sum" and len(self.image_sizes) > 1:
             raise InputError(
                 "a sum over pixels weighs small images less, so that a training whose images grow would change the "
-                f"entropy_factor on the way; set sizes to {data.SIZE}, or entropy_reduction to mean"
+                f"entropy_factor on the way; set sizes to {SIZE}, or entropy_reduction to mean"
             )
         if self.entropy_factor and self.activation != "log_softmax":
             raise InputError(
                 f"an entropy_factor of {self.entropy_factor} needs activation log_softmax, not {self.activation}: "
                 "the entropy loss acts on maps of log-probabilities"
             )
-        if len({self.fine_tuning == "none", *(not getattr(self, key) for key in UNTUNED if key != "fine_tuning")}) > 1:
+        given = [getattr(self, name) != default for name, default in UNTUNED.items()]
+        if any(given) and not all(given):
             raise InputError(
                 f"fine_tuning ({' or '.join(FINE_TUNING)}), outliers (an outlier set by name), outliers_per_image, "
                 "tuning_epochs and tuning_rate go together: give all of them, or none"
@@ -162,17 +166,14 @@ class Config:
         return f"{self.profile}-{self.dataset}-{kind}{self.activation}{factor}{tuned}-seed{self.seed}-{digest}"
 
 
+FIELDS = tuple(field.name for field in dataclasses.fields(Config))
 ADDED = {"padding": "zero", "rest_rate": 5.0}  # since the first runs were recorded, with the values that those had
-UNTUNED = {one.name: one.default for one in dataclasses.fields(Config)[-5:]}
+UNTUNED = {name: getattr(Config, name) for name in FIELDS[-5:]}
 
 
 def near_and_far(dataset):
+    """The out-distributions most and least like a data set, of those that everybody uses."""
     return NEAR_AND_FAR.get(dataset, ("cifar100", "svhn"))
-
-
-def compared_images(profile):
-    """(to tune on, to test on): how many images of each set a profile's baselines take at most."""
-    return COMPARED.get(profile, (500, 1000))
 
 
 def configure(profile=None, **overrides):
@@ -186,21 +187,20 @@ def configure(profile=None, **overrides):
     profile = profile or os.environ.get("THESIS_PROFILE") or "half"
     if profile not in PROFILES:
         raise InputError(f"unknown profile {profile!r}; choose from {', '.join(PROFILES)}")
-    fields = {one.name for one in dataclasses.fields(Config)}
-    unknown = sorted(set(overrides) - fields)
-    if unknown:
-        raise InputError(f"unknown configuration key {unknown[0]!r}; there are {', '.join(sorted(fields))}")
+    for key in sorted(overrides):
+        if key not in FIELDS:
+            raise InputError(f"unknown configuration key {key!r}; there are {', '.join(sorted(FIELDS))}")
     recipe = RECIPES.get(overrides.get("activation"), {})
     values = {"profile": profile, **PROFILES[profile], **recipe, **overrides}
     if values.get("fine_tuning", "none") != "none":
         base = Config(**{key: value for key, value in values.items() if key not in UNTUNED})
-        values = {
+        usual = {
             "outliers": OUTLIERS.get(base.dataset, "tinyimagenet32_subset"),
             "outliers_per_image": 2,
             "tuning_epochs": max(base.epochs // 6, 1),
             "tuning_rate": base.learning_rate / 10,
-            **values,
         }
+        values = usual | values
     return Config(**values)
 
 
@@ -211,14 +211,10 @@ def fine_tunings(config):
 
 
 def command(config):
-    """The shell command that trains a configuration."""
-    chosen = {"activation": config.activation, "fine_tuning": config.fine_tuning}
-    values = dataclasses.asdict(config)
-    varied = {key: value for key, value in chosen.items() if value != getattr(Config, key)}
-    recipe = configure(config.profile, **{key: values[key] for key in ("dataset", "epochs", "learning_rate")}, **chosen)
-    plain = configure(config.profile, activation=config.activation)
-    for key, value in values.items():
-        if value != getattr(recipe if key in UNTUNED else plain, key):
-            varied[key] = value
-    words = [f"--{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in varied.items()]
+    """The shell command that trains a configuration: it names what differs from what it would get unsaid."""
+    said = {}
+    for key in ("activation", "sizes", "fine_tuning", *FIELDS[1:]):  # these come with, or exclude, others
+        if getattr(config, key) != getattr(configure(config.profile, **said), key):
+            said[key] = getattr(config, key)
+    words = [f"--{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in said.items()]
     return " ".join([f"python -m thesis_utils train --profile {config.profile}", *words])

@@ -6,31 +6,36 @@ import shutil
 import numpy as np
 import pandas as pd
 
-from thesis_utils import evaluation
+import thesis_utils as method
 from thesis_utils.errors import InputError
 from thesis_utils.files import beside
-from thesis_utils.runs import store
+from thesis_utils.runs import run as folders
 from thesis_utils.runs.config import GRID, configure
-from thesis_utils.runs.finding import is_of, opened
 
-FILES = ("config.json", "provenance.json", "history.csv", store.METRICS, store.BASELINES)
+FILES = ("config.json", "provenance.json", "history.csv", folders.METRICS, folders.BASELINES)
 TIGHTEST = ("brotli", 11)  # a twelfth tighter than zstd, at a hundredth of its speed
 WEIGHTS = ("checkpoint.pt", "scorer.pt", "fitted.detector")
 
 
-def columns(table, config):
-    """The columns that figures need: of every network MSP and what it got right; more of the thesis' networks.
+DRAWN = ("fc/msp", "fc/misp", "layer1.2/min_of_misp")  # what chapters draw image by image, of a profile's first networks
 
-    Of these the final layer's scores and the ensemble, and min of MiSP of every layer. The layers of `compact`, which
-    is there to be compared with the wider networks, are recorded image by image for one seed only.
-    """
-    usual = {key: getattr(config, key) for key in ("dataset", "activation", "entropy_factor", "seed")}
-    wanted = ["fc/msp", evaluation.CORRECT]
-    if (config.activation, config.entropy_factor) in GRID and config == configure(config.profile, **usual):
-        wanted = [*evaluation.FINAL, evaluation.CORRECT, evaluation.ENSEMBLE]
-        if config.profile != "compact" or config.seed == 0:
-            wanted = [column for column in table if column.endswith("/min_of_misp")] + wanted
+
+def columns(table, config, name):
+    """The columns to record of a set's per-image scores: in-distribution which images were right; of the first ReLU and
+    log-softmax networks on CIFAR-10 of the book's profile those that are drawn image by image."""
+    first = [configure(dataset="cifar10", activation=activation) for activation in ("relu", "log_softmax")]
+    wanted = [folders.CORRECT] if name == config.dataset else []
+    wanted += DRAWN if config in first else []
     return [column for column in wanted if column in table]
+
+
+def covariances(run):
+    """The covariance of the AUROCs of the scores that are ever compared, set by set: a DataFrame with a column `ood`."""
+    known, parts = run.scores(run.config.dataset), []
+    for ood in run.scored_oods():
+        if ood in run.scored():
+            parts.append(method.evaluation.covariance(known, run.scores(ood)).reset_index().assign(ood=ood))
+    return pd.concat(parts) if parts else pd.DataFrame(columns=["ood"])
 
 
 def shorten(column):
@@ -39,16 +44,29 @@ def shorten(column):
     return pd.Series(((bits + 0x80) & 0xFFFFFF00).astype(np.uint32).view(np.float32))
 
 
+def put(folder, target):
+    """Puts a folder in the place of another one; a kill loses neither, and the next call ends what it interrupted."""
+    former = target.with_name(f".{target.name}.former.partial")
+    if former.exists() and not target.exists():
+        os.replace(former, target)
+    shutil.rmtree(former, ignore_errors=True)
+    if target.exists():
+        os.replace(target, former)
+    os.replace(folder, target)
+    shutil.rmtree(former, ignore_errors=True)
+
+
 def record(run, weights=False):
     """Copies a run into `results/`: its metrics, the columns that figures need and, if asked for, its weights.
 
     With the weights all columns in-distribution, to compare a folder of images with.
     """
-    run.metrics()
+    if run.metrics().empty:
+        raise InputError(f"{run.config.name} has no scores to record; score it first")
     if weights:
         _ = run.detector  # fitted and kept, where it is not yet
-    target = store.RECORDED / run.config.name
-    if target.exists() and not is_of(target, run.config):
+    target = folders.RECORDED / run.config.name
+    if target.exists() and not folders.is_of(target, run.config):
         raise InputError(f"{target} belongs to another configuration; it was left as it is, move it away to record")
     partial = beside(target)
     (partial / "scores").mkdir(parents=True)
@@ -58,9 +76,11 @@ def record(run, weights=False):
     for name in run.scored():
         table = run.scores(name)
         if not (weights and name in (run.config.dataset, "calibration")):
-            table = table[columns(table, run.config)]
+            table = table[columns(table, run.config, name)]
+        if table.columns.empty:
+            continue
         path = partial / "scores" / f"{name}.parquet"
-        store.write_parquet([table.apply(shorten)], path, run.store.checksum(name), *TIGHTEST)
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(partial, target)
-    return opened(target)
+        folders.write_parquet([table.apply(shorten)], path, run.checksum(name), *TIGHTEST)
+    covariances(run).to_csv(partial / "covariance.csv", index=False, float_format="%.4g")
+    put(partial, target)
+    return folders.opened(target)

@@ -1,51 +1,239 @@
-"""What a finished run can tell: scores, metrics and baselines, read from its folder or computed.
+"""A run's folder, in `runs/` (your own) or `results/` (recorded): what it holds, and what can be computed from it.
 
-run = get(configure("compact"))
-run.metrics()                               # every score x data set x reading
-run.scores("svhn")                          # per-image scores
+    run = find(configure("compact"))
+    run.metrics()                           # every score x data set x reading
+    run.scores("svhn")                      # per-image scores
+
+    config.json       the configuration         provenance.json      where every number came from
+    history.csv       one line per epoch        metrics.csv          every score x data set x reading
+    checkpoint.pt     weights, normalisation    scores/NAME.parquet  per-image scores
+    scorer.pt         Gaussians, ensemble       baselines.csv        ODIN and ensemble under three protocols
+
+Every file is written to a temporary name and renamed. What is read, changed and written back is changed under a lock,
+so that two processes on one run lose nothing. Reading what is there needs no torch: what computes imports it.
 """
 
 import dataclasses
+import json
+import os
+import subprocess
 import sys
-from functools import cached_property
+from contextlib import contextmanager
+from functools import cache, cached_property
+from pathlib import Path
 
+import filelock
 import pandas as pd
-import torch
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from thesis_utils import Detector, baselines, data, evaluation
-from thesis_utils.architectures import ARCHITECTURES
+import thesis_utils as method  # `method.data` is loaded, and torch with it, when first asked for
 from thesis_utils.errors import InputError
 from thesis_utils.files import replace
-from thesis_utils.runs.config import OUT_DISTRIBUTIONS, command, compared_images, near_and_far
-from thesis_utils.runs.store import BASELINES, METRICS, Folder
-from thesis_utils.training import best_device
+from thesis_utils.runs.config import ADDED, FIELDS, OUT_DISTRIBUTIONS, Config, command, near_and_far
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+OWN = ROOT / (os.environ.get("THESIS_RUNS") or "runs")  # a relative path counts from the repository
+RECORDED = ROOT / "results"
+CORRECT = "fc/correct"  # evaluation.CORRECT, which needs torch
+CHECKSUM = b"images_sha256"  # its key in a Parquet file
+METRICS, BASELINES = "metrics.csv", "baselines.csv"
+DIGITS = {METRICS: "%.6f", BASELINES: "%.6g"}
+EMPTY = ["ood", "score", "reading", "method", "protocol", "preprocessing", "auroc", "auroc_low", "auroc_high", "fpr95"]
+COMPARED = {"demo": (60, 100)}  # images to tune and to test baselines on; all other profiles: 500 and 1,000 of each set
+
+
+def code_version():
+    """The package's version and, in a git checkout, the commit, with a + where files differ from it."""
+    words = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        described = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    except OSError:  # no git on this machine
+        return f"{method.__version__} unknown"
+    return f"{method.__version__} {described.stdout.strip() or 'unknown'}"
+
+
+CODE = code_version()  # now: a commit while a sweep runs does not change the code that it has loaded
+
+
+@cache
+def warn(sentence):
+    """Says a sentence once."""
+    print(sentence, file=sys.stderr)
+
+
+def need_to_write(home):
+    """Raises an InputError where the folder of runs cannot be written to; makes it where it is not there."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        able = os.access(home, os.W_OK)
+    except OSError:
+        able = False
+    if not able:
+        raise InputError(f"{home} cannot be written to; name a folder that can in the environment variable THESIS_RUNS")
+
+
+@contextmanager
+def locked(folder):
+    """One process at a time: the others wait, and say so."""
+    need_to_write(folder.parent)
+    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"waiting for another process that is at {folder.name}", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_json(path, values):
+    replace(path, lambda partial: partial.write_text(json.dumps(values, indent=1)))
+
+
+def write_parquet(tables, path, checksum, compression="zstd", level=None):
+    """Streams DataFrames of per-image scores into one file, with the checksum of their images."""
+    writer = None
+    try:
+        for table in tables:
+            table = pa.Table.from_pandas(table, preserve_index=False)
+            table = table.replace_schema_metadata({**table.schema.metadata, CHECKSUM: checksum or ""})
+            # floats of one column share their high bytes: split into streams of bytes they pack tightly
+            writer = writer or pq.ParquetWriter(
+                path, table.schema, compression=compression, compression_level=level,
+                use_dictionary=False, use_byte_stream_split=True,
+            )  # fmt: skip
+            writer.write_table(table)
+    finally:
+        if writer:
+            writer.close()
+
+
+# --- which runs there are ----------------------------------------------------------------------------
+
+
+def read_config(folder):
+    """The configuration of a folder; an InputError where it is not one of this version's."""
+    try:
+        values = json.loads((folder / "config.json").read_text())
+        if {*FIELDS} - {*ADDED} <= {*values} <= {*FIELDS}:
+            return Config(**ADDED | values)
+    except (OSError, ValueError, TypeError):
+        pass
+    raise InputError(
+        f"{folder} has no config.json that this version of the code can read; it was left as it is: move it away, or "
+        "use the version that wrote it"
+    )
+
+
+def is_of(folder, config):
+    """Whether a folder's config.json is this configuration, neither another one nor another version's."""
+    try:
+        return read_config(folder) == config
+    except InputError:
+        return False
+
+
+def opened(folder):
+    """One `Run` a folder, so that what it computes is computed once; another one where the folder was made anew."""
+    stat = (folder / "config.json").stat()
+    return opened_once(folder, stat.st_ino, stat.st_mtime_ns)
+
+
+@cache
+def opened_once(folder, *_):
+    return Run(folder)
+
+
+def every(*homes):
+    """All runs in these folders, by default your own, then the recorded ones; what cannot be read is skipped aloud.
+
+    Of a configuration with a run in several of them, that of the first.
+    """
+    found = {}
+    for home in homes or (OWN, RECORDED):
+        for path in sorted(home.glob("[!.]*/config.json")):
+            try:
+                run = opened(path.parent)
+            except InputError as error:
+                warn(f"skipped: {error}")
+            else:
+                found.setdefault(run.config, run)
+    return list(found.values())
+
+
+def by_name(name):
+    """The run whose folder has this name, your own or the recorded one."""
+    for home in (OWN, RECORDED):
+        if (home / name / "config.json").exists():
+            return opened(home / name)
+    raise InputError(f"there is no run {name}")
+
+
+def find(config, own_only=False):
+    """The user's own run of a configuration, else the recorded one, else None."""
+    for home in (OWN,) if own_only else (OWN, RECORDED):
+        folder = home / config.name
+        if is_of(folder, config):
+            return opened(folder)
+        if folder.exists():
+            warn(f"skipped: {folder} is not of {config.name}: its config.json is missing or says otherwise")
+    return None
+
+
+def seeds(config):
+    """The runs of a configuration with whatever seed, in the order of their seeds."""
+    found = [run for run in every() if dataclasses.replace(run.config, seed=config.seed) == config]
+    return sorted(found, key=lambda run: run.config.seed)
+
+
+def epochs(config):
+    """The numbers of epochs at which a run of a configuration is there, and the configuration's own, ascending."""
+    there = [run.config for run in every()]
+    same = [one for one in there if dataclasses.replace(one, epochs=config.epochs, seed=config.seed) == config]
+    return sorted({config.epochs, *(one.epochs for one in same)})
 
 
 class Run:
     """A finished training with whatever scores it has; a recorded one is never written to."""
 
     def __init__(self, folder):
-        self.store = Folder(folder)
-        self.folder, self.config, self.history = self.store.path, self.store.config, self.store.history
+        self.folder = Path(folder)
+        self.config = read_config(self.folder)
+        self.tables = {}  # rows of metrics.csv and baselines.csv by out-distribution, as read or computed
         self.computed = {}  # per-image scores that the folder does not keep, by data set
         self.fresh = set()  # sets whose scores are known to be of the images that there are now
 
     def __repr__(self):
         return f"Run({self.config.name}, {'recorded' if self.recorded else 'your own'})"
 
-    recorded = property(lambda self: self.store.recorded)
-    has_weights = property(lambda self: self.store.has_weights)
-    provenance = property(lambda self: self.store.provenance)
+    # --- what the folder holds ---------------------------------------------------------------------------
 
-    # --- what there is ----------------------------------------------------------------------------------
+    recorded = property(lambda self: self.folder.parent == RECORDED)
+    has_weights = property(lambda self: (self.folder / "checkpoint.pt").exists())
+    provenance = property(lambda self: json.loads((self.folder / "provenance.json").read_text()))
+
+    @cached_property
+    def history(self):
+        return pd.read_csv(self.folder / "history.csv")
+
+    @property
+    def identity(self):
+        """A short text that changes when the run is trained anew; empty for a run from before it was noted."""
+        return self.provenance.get("weights", "")
+
+    def score_path(self, name):
+        return self.folder / "scores" / f"{name}.parquet"
 
     def scored(self):
         """Names of the data sets whose per-image scores are in the folder."""
-        return self.store.scored()
+        return sorted(path.stem for path in (self.folder / "scores").glob("*.parquet"))
 
     def scored_oods(self):
         """Names of the out-distributions whose metrics are in the folder."""
-        return [*self.store.metrics]
+        return [*self.rows(METRICS)]
 
     def can_score(self, name):
         """Whether `scores(name)` needs no training: the scores are there, or the weights."""
@@ -58,20 +246,58 @@ class Run:
         """
         usual = OUT_DISTRIBUTIONS.get(self.config.dataset, ())
         scored = set(self.scored()) - {self.config.dataset, "calibration"}
-        mine = set() if self.recorded else {name for name in usual if data.present(name)}
-        return [*(name for name in usual if name in scored | mine), *sorted(scored - set(usual))]
+        there = [name for name in usual if name in scored or (not self.recorded and method.data.present(name))]
+        return [*there, *sorted(scored - set(usual))]
 
-    def chosen(self, names):
-        """The named out-distributions, or else all that there are."""
-        chosen = names or self.out_distributions()
-        if not chosen:
-            raise InputError(
-                f"no out-distribution is scored for {self.config.name}; name one: "
-                f"{command(self.config).replace(' train ', ' score ')} --ood NAME"
-            )
-        return chosen
+    def checksum(self, name):
+        """Of the images behind the scores of a set: as kept with them, else as noted in the provenance, else None."""
+        kept = pq.read_schema(self.score_path(name)).metadata if name in self.scored() else None
+        return (kept or {}).get(CHECKSUM, b"").decode() or self.provenance["data"].get(name, {}).get("sha256")
 
-    # --- per-image scores -------------------------------------------------------------------------------
+    def note_data(self, how, **sets):
+        """Adds data sets' sizes and checksums, and the code that used them, to the provenance."""
+        with locked(self.folder):
+            provenance = self.provenance
+            for name, images in sets.items():
+                entry = {"images": len(images), "sha256": images.checksum, how: CODE}
+                provenance["data"][name] = provenance["data"].get(name, {}) | entry
+            write_json(self.folder / "provenance.json", provenance)
+
+    def read(self, file):
+        path = self.folder / file
+        return dict(list(pd.read_csv(path).groupby("ood", sort=False))) if path.exists() else {}
+
+    def rows(self, file):
+        """{out-distribution: its rows of METRICS or BASELINES}, read once, with those computed since."""
+        if file not in self.tables:
+            self.tables[file] = self.read(file)
+        return self.tables[file]
+
+    def put_rows(self, file, **tables):
+        """Puts the rows of some sets in place of theirs in `file`; None takes them out."""
+        with locked(self.folder):
+            rows = {name: table for name, table in (self.read(file) | tables).items() if table is not None}
+            if rows:
+                table = pd.concat(rows.values(), ignore_index=True)
+                replace(self.folder / file, lambda p: table.to_csv(p, index=False, float_format=DIGITS[file]))
+            else:
+                (self.folder / file).unlink(missing_ok=True)
+
+    def joined(self, file, names):
+        """The rows of some out-distributions as one table; without any, an empty one, and said so."""
+        if not names:
+            again = command(self.config).replace(" train ", " score ")
+            warn(f"no out-distribution is scored for {self.folder}; name one: {again} --ood NAME")
+            return pd.DataFrame(columns=EMPTY)
+        return pd.concat([self.rows(file)[name] for name in names], ignore_index=True)
+
+    def keep(self, path, write):
+        """Writes a file of your own run, never one of a recorded run."""
+        if not self.recorded:
+            need_to_write(self.folder)
+            replace(path, write)
+
+    # --- the network -------------------------------------------------------------------------------------
 
     @cached_property
     def network(self):
@@ -81,24 +307,26 @@ class Run:
                 f"the run {self.config.name} is recorded without its weights and has scores of "
                 f"{', '.join(self.scored())} only; choose one of these, or train it: {command(self.config)}"
             )
-        device = best_device()
+        import torch
+
+        device = method.training.best_device()
         state = torch.load(self.folder / "checkpoint.pt", map_location=device, weights_only=True)
-        build = ARCHITECTURES[self.config.architecture]
+        build = method.architectures.ARCHITECTURES[self.config.architecture]
         model = build(len(state["model"]["fc.bias"]), self.config.width, self.config.activation, self.config.padding)
         model.load_state_dict(state["model"])
         model = model.to(device, memory_format=torch.channels_last)
-        return model.eval(), data.Normalisation(**state["normalisation"])
+        return model.eval(), method.data.Normalisation(**state["normalisation"])
 
     @cached_property
     def scorer(self):
         """The trained network with its Gaussians, ready to score images; fits the Gaussians if need be."""
-        scorer = evaluation.Scorer(*self.network)
-        path = self.folder / "scorer.pt"
+        import torch
+
+        scorer, path = method.evaluation.Scorer(*self.network), self.folder / "scorer.pt"
         if path.exists():
             return scorer.restore(torch.load(path, map_location="cpu", weights_only=True))
-        scorer.fit(*data.hold_out(self.training_images()))
-        if not self.recorded:
-            replace(path, lambda partial: torch.save(scorer.state(), partial))
+        scorer.fit(*method.data.hold_out(self.training_images()))
+        self.keep(path, lambda partial: torch.save(scorer.state(), partial))
         return scorer
 
     @cached_property
@@ -106,20 +334,23 @@ class Run:
         """The network's `Detector`: fitted on its training images, calibrated on those held out; kept in the folder."""
         path = self.folder / "fitted.detector"
         if path.exists():
-            return Detector.load(path, *self.network)
-        detector = Detector(*self.network).fit(*data.hold_out(self.training_images()))
-        if not self.recorded:
-            detector.save(path)
+            return method.Detector.load(path, *self.network)
+        detector = method.Detector(*self.network).fit(*method.data.hold_out(self.training_images()))
+        self.keep(path, detector.save)
         return detector
 
     def detect(self, folder, alpha=0.05):
         """`Detector.explain` of a folder's images, with a column `path`; unreadable ones are left out."""
-        images = data.readable(folder)
+        import torch
+
+        images = method.data.readable(folder)
         return self.detector.explain(torch.stack([*images.values()]), alpha).assign(path=[*map(str, images)])
+
+    # --- images, and their scores ------------------------------------------------------------------------
 
     def training_images(self):
         """The images that the network was trained on, calibration images among them; others are refused."""
-        images, name = data.load(self.config.dataset, "train"), f"{self.config.dataset} train"
+        images, name = method.data.load(self.config.dataset, "train"), f"{self.config.dataset} train"
         if images.checksum != self.provenance["data"][name]["sha256"]:
             raise InputError(
                 f"{self.config.name} was trained on other images than {self.config.dataset} has now; put those back, "
@@ -130,31 +361,26 @@ class Run:
     def images(self, name):
         """The images behind a name of `scores`: "calibration", or the test images of a data set or folder."""
         if name == "calibration":
-            return dataclasses.replace(data.hold_out(self.training_images())[1], name=name)
-        return data.load(name, "test")
+            return dataclasses.replace(method.data.hold_out(self.training_images())[1], name=name)
+        return method.data.load(name, "test")
 
     def refresh(self, *names):
         """Takes out of your own run what was computed from other images than there are now under the same name."""
         for name in set(names) - self.fresh if not self.recorded else ():
-            known = (name in self.scored() and self.store.checksum(name)) or self.noted(name)
+            known = self.checksum(name)
             source = (self.config.dataset, "train") if name == "calibration" else (name, "test")
-            if known and data.present(*source) and known != self.images(name).checksum:
+            if known and method.data.present(*source) and known != self.images(name).checksum:
                 print(f"the images of {name} are not those that {self.config.name} was scored on: scoring them anew",
                       file=sys.stderr)  # fmt: skip
-                everything = name in ("calibration", self.config.dataset)
-                for file, cached in ((METRICS, self.store.metrics), (BASELINES, self.store.baselines)):
-                    rows = self.store.rows(file)
-                    tuned_on = {ood for ood, table in rows.items() if table.get("tuned_on", table.ood).eq(name).any()}
-                    gone = rows if everything else {name, *tuned_on} & {*rows}
-                    self.store.put_rows(file, **dict.fromkeys(gone))
-                    for ood in gone:
-                        cached.pop(ood, None)
-                self.store.score_path(name).unlink(missing_ok=True)  # last: it is what tells that the rows are stale
+                for file in (METRICS, BASELINES):
+                    gone = []
+                    for ood, table in self.read(file).items():
+                        if name in ("calibration", self.config.dataset, ood) or name in set(table.get("tuned_on", ())):
+                            gone.append(ood)
+                            self.rows(file).pop(ood, None)
+                    self.put_rows(file, **dict.fromkeys(gone))
+                self.score_path(name).unlink(missing_ok=True)  # last: it is what tells that the rows are stale
             self.fresh.add(name)
-
-    def noted(self, name):
-        """The checksum of a data set's images in the provenance, or None."""
-        return self.provenance["data"].get(name, {}).get("sha256")
 
     def scores(self, name):
         """Per-image scores (N x columns) of "calibration" or of a data set's test images, by name or folder.
@@ -162,41 +388,38 @@ class Run:
         Read from the run's folder; where it has none, computed, and kept there if the run is your own.
         """
         self.refresh(name)
-        if name in self.scored():
-            return self.store.scores(name)
-        if name not in self.computed:
-            images, scorer = self.images(name), self.scorer
-            tables = scorer.stream(images, labelled=name in (self.config.dataset, "calibration"))
-            if not self.recorded and name in {*data.names(), "calibration"}:
-                self.store.note_data("scored by", **{name: images})
-                self.store.write_scores(name, tables, images.checksum)
+        if name not in self.scored() and name not in self.computed:
+            images, path = self.images(name), self.score_path(name)
+            tables = self.scorer.stream(images, labelled=name in (self.config.dataset, "calibration"))
+            if self.recorded or name not in {*method.data.names(), "calibration"}:
+                self.computed[name] = pd.concat(tables, ignore_index=True)
+            else:
+                self.note_data("scored by", **{name: images})
+                path.parent.mkdir(exist_ok=True)
+                replace(path, lambda partial: write_parquet(tables, partial, images.checksum))
                 self.fresh.add(name)
-                return self.store.scores(name)
-            self.computed[name] = pd.concat(tables, ignore_index=True)
-        return self.computed[name]
+        return self.computed[name] if name in self.computed else pd.read_parquet(self.score_path(name))
 
-    # --- what they amount to ----------------------------------------------------------------------------
+    # --- what they amount to -----------------------------------------------------------------------------
 
     def accuracy(self):
         """Share (0 to 1) of the in-distribution test images that are classified correctly."""
-        return float(self.scores(self.config.dataset)[evaluation.CORRECT].mean())
+        return float(self.scores(self.config.dataset)[CORRECT].mean())
 
     def metrics(self, *names):
         """Metrics of every score: one row per (ood, score, reading), for all out-distributions or the named ones.
 
         Read from the folder's metrics.csv, and computed from the per-image scores for a set that is not in it.
         """
-        return pd.concat([self.metrics_of(name) for name in self.chosen(names)], ignore_index=True)
-
-    def metrics_of(self, name):
-        self.refresh(self.config.dataset, "calibration", name)
-        known = self.store.metrics
-        if name not in known:
-            id_scores, ood_scores = self.scores(self.config.dataset), self.scores(name)
-            known[name] = evaluation.compare(id_scores, ood_scores, self.scores("calibration")).assign(ood=name)
-            if not self.recorded and name in self.scored():
-                self.store.put_rows(METRICS, **{name: known[name]})
-        return known[name]
+        chosen, known = names or self.out_distributions(), self.rows(METRICS)
+        self.refresh(self.config.dataset, "calibration", *chosen)
+        for name in chosen:
+            if name not in known:
+                tables = [self.scores(one) for one in (self.config.dataset, name, "calibration")]
+                known[name] = method.evaluation.compare(*tables).assign(ood=name)
+                if not self.recorded and name in self.scored():
+                    self.put_rows(METRICS, **{name: known[name]})
+        return self.joined(METRICS, chosen)
 
     def held_out(self, ood):
         """What the protocol `held_out` tunes on where `ood` is tested: the far set, for that one the near."""
@@ -205,29 +428,38 @@ class Run:
 
     def compared(self, oods):
         """Those of `oods` whose `baselines` are there or, in a run of your own, can be computed."""
-
-        def possible(ood):
-            needed = (self.config.dataset, ood, self.held_out(ood))
-            return self.has_weights and not self.recorded and all(data.present(name) for name in needed)
-
-        return [ood for ood in oods if ood in self.store.baselines or possible(ood)]
+        known = self.rows(BASELINES)
+        able = self.has_weights and not self.recorded and method.data.present(self.config.dataset)
+        return [ood for ood in oods if ood in known or (able and method.data.present(ood))]
 
     def baselines(self, *names):
         """ODIN and the Mahalanobis ensemble, tuned under three protocols (`baselines.compare`), one row a result.
 
-        For all out-distributions or the named ones; read from baselines.csv, what is not there is computed.
+        For all out-distributions or the named ones; read from baselines.csv, what is not there is computed. Without
+        the images that the protocol `held_out` tunes on there are no rows of it, until these images can be had.
         """
-        chosen, known = self.chosen(names), self.store.baselines
-        self.refresh(self.config.dataset, "calibration", *chosen, *map(self.held_out, chosen))
+        chosen, known = names or self.out_distributions(), self.rows(BASELINES)
+        others = {name: self.held_out(name) for name in chosen}
+        self.refresh(self.config.dataset, "calibration", *chosen, *others.values())
+        for name in chosen if not self.recorded else ():
+            lacks = name in known and "held_out" not in set(known[name].protocol)
+            if lacks and method.data.present(others[name]):
+                del known[name]
         if missing := [name for name in chosen if name not in known]:
-            others = {name: self.held_out(name) for name in missing}
-            oods = {name: self.images(name) for name in {*missing, *others.values()}}
-            images = {name: self.images(name) for name in (self.config.dataset, "calibration")}
-            counts = compared_images(self.config.profile)
-            for name, table in baselines.compare(self.scorer, *images.values(), oods, others, *counts):
+            known_images = {name: self.images(name) for name in (self.config.dataset, "calibration")}
+            oods = {name: self.images(name) for name in missing}
+            for name in missing:
+                try:
+                    oods[others[name]] = self.images(others[name])
+                except InputError as error:
+                    warn(f"{self.config.name} against {name}, without the protocol held_out: {error}")
+                    others[name] = None
+            tuned = {name: others[name] for name in missing}
+            counts = COMPARED.get(self.config.profile, (500, 1000))
+            for name, table in method.baselines.compare(self.scorer, *known_images.values(), oods, tuned, *counts):
                 known[name] = table
-                if not self.recorded and name in data.names():
-                    used = {one: oods[one] for one in (name, others[name])}
-                    self.store.note_data("compared by", **images | used)
-                    self.store.put_rows(BASELINES, **{name: table})
-        return pd.concat([known[name] for name in chosen], ignore_index=True)
+                if not self.recorded and name in method.data.names():
+                    used = {one: oods[one] for one in (name, others[name]) if one}
+                    self.note_data("compared by", **known_images, **used)
+                    self.put_rows(BASELINES, **{name: table})
+        return self.joined(BASELINES, chosen)

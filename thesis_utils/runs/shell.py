@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 
 from thesis_utils import runs
-from thesis_utils.detector import PARTS
 from thesis_utils.errors import Diverged, InputError
 from thesis_utils.files import replace
 from thesis_utils.runs import publish, sweep
+from thesis_utils.runs.config import FIELDS
 
 
 def boolean(text):
@@ -25,17 +25,22 @@ def boolean(text):
     return text.lower() == "true"
 
 
+def configuration(*left_out):
+    """A parser of the configuration's fields, but for some."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--profile", choices=runs.PROFILES, help="default: $THESIS_PROFILE, else half")
+    for field in dataclasses.fields(runs.Config)[1:]:
+        if field.name not in left_out:
+            kind = boolean if field.type is bool else field.type
+            option = f"--{field.name.replace('_', '-')}"
+            parser.add_argument(option, type=kind, help=f"{kind.__name__}; default: the profile's")
+    return parser
+
+
 def parser():
     top = argparse.ArgumentParser(prog="python -m thesis_utils", description=__doc__.splitlines()[0])
     commands = top.add_subparsers(dest="command", required=True)
-    profile = argparse.ArgumentParser(add_help=False)
-    profile.add_argument("--profile", choices=runs.PROFILES, help="default: $THESIS_PROFILE, else half")
-    shared = argparse.ArgumentParser(add_help=False, parents=[profile])
-    for field in dataclasses.fields(runs.Config)[1:]:
-        kind = boolean if field.type is bool else field.type
-        shared.add_argument(
-            f"--{field.name.replace('_', '-')}", type=kind, help=f"{kind.__name__}; default: the profile's"
-        )
+    shared = configuration()
     commands.add_parser("train", parents=[shared], help="train a network into runs/, or resume it")
     score = commands.add_parser("score", parents=[shared], help="score data sets or folders with a trained network")
     score.add_argument(
@@ -54,7 +59,8 @@ def parser():
     look.add_argument(
         "--output", type=Path, default=Path("detected.csv"), metavar="CSV", help="a row an image; default: detected.csv"
     )
-    all_runs = commands.add_parser("sweep", parents=[profile], help="train and score every run of the book")
+    recipe = configuration(*sweep.FIXED)
+    all_runs = commands.add_parser("sweep", parents=[recipe], help="train and score every run of the book")
     how = all_runs.add_mutually_exclusive_group()
     how.add_argument("--list", action="store_true", dest="listing", help="only say how far each run is")
     how.add_argument("--jobs", type=int, default=1, metavar="N", help="how many at once on this machine; default: 1")
@@ -62,13 +68,18 @@ def parser():
     return top
 
 
-def score(run, names):
+def train(config):
+    run = runs.train_run(config)
+    print(f"{run}: {run.folder}, calibration accuracy {run.history.calibration_accuracy.iloc[-1]:.4f}")
+
+
+def score(run, ood, baselines):
     """Scores the named data sets; without names, all usual out-distributions, saying which cannot be had."""
-    for name in names or runs.OUT_DISTRIBUTIONS.get(run.config.dataset, ()):
+    for name in ood or runs.OUT_DISTRIBUTIONS.get(run.config.dataset, ()):
         try:
             table = run.metrics(name)
         except InputError as error:
-            if names:
+            if ood:
                 raise
             print(f"left out {name}: {error}")
             continue
@@ -77,6 +88,16 @@ def score(run, names):
         print(f"{name}: AUROC {final.auroc:.4f} (fc/misp), {best.auroc:.4f} ({best.score}, best of all: an oracle)")
     kept = "; nothing was written: a recorded run stays as it is" if run.recorded else f"; {run.folder / 'metrics.csv'}"
     print(f"accuracy {run.accuracy():.4f}{kept}")
+    if baselines:
+        rows = run.baselines(*(ood or ())).query("protocol != 'grid'")
+        shown = ["ood", "method", "protocol", "preprocessing", "epsilon", "auroc", "fpr95"]
+        print(rows[shown].to_string(index=False))
+
+
+def record(run, weights):
+    if run.recorded:
+        raise InputError(f"{run.config.name} is not in runs/, only recorded already; nothing to do")
+    print(publish.record(run, weights).folder)
 
 
 def detect(run, folder, alpha, output):
@@ -87,6 +108,8 @@ def detect(run, folder, alpha, output):
         raise InputError(f"{output} cannot be written; give --output a file name in a folder that exists")
     if not run.has_weights:
         raise InputError(f"{run.config.name} is recorded without its weights; train it: {runs.command(run.config)}")
+    from thesis_utils.detector import PARTS
+
     table = run.detect(folder, alpha)[["path", "p_value", "outlier", "given_away_by", *PARTS]]
     as_text = dict(index=False, float_format="%.6g", errors="surrogateescape")
     try:
@@ -96,9 +119,9 @@ def detect(run, folder, alpha, output):
     print(f"{table.outlier.sum()} of {len(table)} images called out-of-distribution at alpha = {alpha:g}: {output}")
 
 
-def every(profile, listing, jobs, scheduler):
+def all_runs(fields, listing, jobs, scheduler):
     """All runs of a profile, or only how far each of them is."""
-    configs = sweep.grid(profile)
+    configs = sweep.grid(**fields)
     if listing:
         for config in configs:
             print(f"{config.name}: {sweep.status(config)}")
@@ -108,33 +131,20 @@ def every(profile, listing, jobs, scheduler):
 
 def main(arguments=None):
     options = vars(parser().parse_args(arguments))
-    command, ood, weights = options.pop("command"), options.pop("ood", None), options.pop("weights", False)
-    baselines = options.pop("baselines", False)
-    looked_at = {key: options.pop(key) for key in ("folder", "alpha", "output") if key in options}
+    command = options.pop("command")
+    fields = {name: options.pop(name) for name in FIELDS if name in options}
     try:
         if command == "sweep":
-            every(**options)
+            all_runs(fields, **options)
             return
-        config = runs.configure(**options)
+        config = runs.configure(**fields)
         if command == "train":
-            run = runs.train_run(config)
-            print(f"{run}: {run.folder}, calibration accuracy {run.history.calibration_accuracy.iloc[-1]:.4f}")
+            train(config)
             return
         run = runs.find(config)
         if run is None:
             raise InputError(f"no run {config.name} yet; train it: {runs.command(config)}")
-        if command == "score":
-            score(run, ood)
-            if baselines:
-                rows = run.baselines(*(ood or ())).query("protocol != 'grid'")
-                shown = ["ood", "method", "protocol", "preprocessing", "epsilon", "auroc", "fpr95"]
-                print(rows[shown].to_string(index=False))
-        elif command == "detect":
-            detect(run, **looked_at)
-        elif run.recorded:
-            raise InputError(f"{config.name} is not in runs/, only recorded already; nothing to do")
-        else:
-            print(publish.record(run, weights).folder)
+        {"score": score, "record": record, "detect": detect}[command](run, **options)
     except (InputError, Diverged) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -12,24 +12,25 @@ import os
 import sys
 import threading
 import traceback
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 
-import joblib
 from tqdm import tqdm
 
 from thesis_utils import runs
-from thesis_utils.architectures import ARCHITECTURES
 from thesis_utils.errors import Diverged, InputError
-from thesis_utils.runs import store
-from thesis_utils.runs.config import ACCURACY_GRID, GRID
-from thesis_utils.runs.finding import partly_trained
+from thesis_utils.runs import run as folders
+from thesis_utils.runs.config import ACCURACY_GRID, CHOICES, GRID, UNTUNED
+from thesis_utils.runs.train import partly_trained
 
+VARIED = ("dataset", "activation", "entropy_factor", "seed", "architecture")  # what the grid sets
+FIXED = ("profile", *VARIED, *UNTUNED)  # what is no option of a sweep
+SHORT = 30  # epochs: does the width of `thesis` matter where it is trained no better than `half`?
 ALONE = threading.Lock()  # a Dask worker may have several threads, but torch's seed is the process'
 
 
-def grid(profile=None):
-    """The configurations behind the book, those it needs most first."""
-    base = runs.configure(profile)
+def grid(profile=None, **overrides):
+    """The configurations behind the book, those it needs most first; `overrides` replace values of the profile."""
+    base = runs.configure(profile, **overrides)
     if base.profile == "demo":
         cells = [(base.dataset, *cell, 0) for cell in (*GRID, ("softmax", 0.0))]
     else:
@@ -42,19 +43,23 @@ def grid(profile=None):
             ("cifar10", "softmax", 0.0, 0),
             *(("cifar10", *cell, 2) for cell in first),
         ]
-    keys = ("dataset", "activation", "entropy_factor", "seed", "architecture", "epochs")
-    if base.profile == "thesis":  # does its width matter where it is trained no better than `half`?
-        cells += [("cifar10", *cell, 0, base.architecture, 30) for cell in first[:2]]
     if base.profile == "compact":
-        others = [name for name in ARCHITECTURES if name != base.architecture]
+        others = [name for name in CHOICES["architecture"] if name != base.architecture]
         cells += [("cifar10", *cell, seed, other) for seed in (0, 1) for other in others for cell in first[:2]]
-    return list(dict.fromkeys(runs.configure(base.profile, **dict(zip(keys, cell))) for cell in cells))
+    configs = [runs.configure(base.profile, **overrides, **dict(zip(VARIED, cell))) for cell in cells]
+    if base.profile == "thesis" and overrides.get("epochs") is None:
+        short = overrides | {"epochs": SHORT, "dataset": "cifar10"}
+        configs += [runs.configure("thesis", **short, activation=cell[0]) for cell in first[:2]]
+    return configs
 
 
 def fine_tunings(config):
     """What the book fine-tunes from a configuration: CIFAR-10's ReLU and log-softmax networks, lambda 0, one seed."""
-    tuned = [runs.configure(config.profile, dataset="cifar10", activation=cell[0]) for cell in GRID]
-    return list(runs.fine_tunings(config).values()) if config in tuned else []
+    kind = (config.dataset, config.architecture, config.seed, config.fine_tuning)
+    short = config.profile == "thesis" and config.epochs == SHORT
+    if kind == ("cifar10", "resnet34", 0, "none") and (config.activation, config.entropy_factor) in GRID[:2]:
+        return [] if short else list(runs.fine_tunings(config).values())
+    return []
 
 
 def status(config):
@@ -64,16 +69,16 @@ def status(config):
         return "partly trained" if partly_trained(config) else "not begun"
     if run.recorded:
         return "recorded"
-    missing = [name for name in runs.OUT_DISTRIBUTIONS[config.dataset] if name not in run.store.metrics]
+    missing = [name for name in runs.OUT_DISTRIBUTIONS[config.dataset] if name not in run.rows(folders.METRICS)]
     return f"your own, not scored: {', '.join(missing)}" if missing else "your own"
 
 
-def complete(config):
-    """Trains, scores and fine-tunes a configuration, skipping what is there; returns a sentence for each set left out.
+def has_baselines(config):
+    return config.fine_tuning == "none" and config.architecture == "resnet34"
 
-    Baselines are for ResNet-34 only. Fine-tuning belongs to its network's task: two tasks must not train the same
-    network.
-    """
+
+def complete(config):
+    """Trains and scores a configuration, skipping what is there; returns a sentence for each set left out."""
     run = runs.get(config)
     left_out = []
     for name in () if run.recorded else runs.OUT_DISTRIBUTIONS[config.dataset]:
@@ -81,92 +86,106 @@ def complete(config):
             run.metrics(name)
         except InputError as error:
             left_out.append(f"left out {name}: {error}")
-    if config.fine_tuning == "none" and config.architecture == "resnet34" and not run.recorded:
+    there = run.compared(run.out_distributions())
+    if there and has_baselines(config) and not run.recorded:
         try:
-            run.baselines()
+            run.baselines(*there)
         except InputError as error:
             left_out.append(f"left out baselines: {error}")
-    for tuned in fine_tunings(config):
-        try:
-            left_out += complete(tuned)
-        except InputError as error:
-            left_out.append(f"left out {tuned.name}: {error}")
     return left_out
 
 
 def attempt(config):
-    """(configuration, sentences, whether it failed): one failure must not stop the others; its traceback is kept."""
-    log = store.OWN / f"{config.name}.failed.txt"
-    try:
-        with ALONE:
-            left_out = complete(config)
-    except Exception as error:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(traceback.format_exc())
-        return config, [f"{sentence(error)} (the traceback is in {log})"], True
-    log.unlink(missing_ok=True)
-    return config, left_out, False
+    """[(configuration, sentences, whether it failed)] of a network and of what is fine-tuned from it.
+
+    One failure must not stop the others; its traceback is kept. Fine-tuning belongs to its network's task: two tasks
+    must not train the same network. Images that are not there are a failure of the network only.
+    """
+    outcomes = []
+    for one in (config, *fine_tunings(config)):
+        log = folders.OWN / f"{one.name}.failed.txt"
+        try:
+            with ALONE:
+                outcomes.append((one, complete(one), False))
+            log.unlink(missing_ok=True)
+        except Exception as error:
+            if one is not config and isinstance(error, InputError):
+                outcomes.append((one, [f"left out: {error}"], False))
+                continue
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text(traceback.format_exc())
+            outcomes.append((one, [f"{sentence(error)} (the traceback is in {log})"], True))
+            if one is config:
+                break
+    return outcomes
 
 
 def sentence(error):
     return str(error) if isinstance(error, (InputError, Diverged)) else f"{type(error).__name__}: {error}"
 
 
-def on_this_machine(configs, jobs):
-    """Yields what `attempt` returns, as it comes, from `jobs` processes that share the cores (joblib divides them)."""
+@contextmanager
+def workers(jobs, scheduler):
+    """A Dask client: of a scheduler's workers or, without one, of `jobs` processes that share this machine's cores."""
     if jobs < 1:
         raise InputError(f"jobs must be at least 1, not {jobs}")
-    if jobs > 1:
-        os.environ["TQDM_DISABLE"] = "1"  # for the processes to come: bars of several would overwrite each other
-    # batch_size: the automatic one would put long trainings behind each other after a few that were skipped at once
-    pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
     try:
-        yield from pool(joblib.delayed(attempt)(config) for config in configs)
-    except BrokenProcessPool:
-        raise InputError(
-            "one of the processes was killed, perhaps for want of memory: the same command goes on from the last "
-            "finished epochs; try fewer jobs"
-        ) from None
-
-
-def on_a_cluster(configs, scheduler):
-    """Yields what `attempt` returns, as it comes, from the workers of a Dask scheduler.
-
-    Not through joblib's Dask backend: that one waits forever for a task that Dask has given up.
-    """
-    try:
-        import distributed
+        from dask.system import CPU_COUNT
+        from distributed import Client, LocalCluster
     except ImportError:
-        raise InputError("a sweep on a Dask cluster needs distributed here and on the workers: pip install distributed")
-    try:
-        client = distributed.Client(scheduler)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no Dask scheduler answers at {scheduler}; start one with: dask scheduler") from error
-    with client:
-        tasks = {
-            client.submit(attempt, config, key=config.name, priority=-place): config
-            for place, config in enumerate(configs)
-        }
-        for task in distributed.as_completed(tasks):
-            try:
-                outcome = task.result()
-            except Exception as error:  # Dask's own: workers killed again and again, a lost scheduler
-                outcome = tasks[task], [sentence(error)], True
-            yield outcome
+        raise InputError("a sweep needs distributed, here and on all workers: pip install distributed") from None
+    if scheduler:
+        try:
+            client = Client(scheduler)
+        except (OSError, ValueError) as error:
+            raise InputError(f"no Dask scheduler answers at {scheduler}; start one with: dask scheduler") from error
+        with client:
+            yield client
+        return
+    environment = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", max(CPU_COUNT // jobs, 1))}  # Dask's own is 1
+    if jobs > 1:
+        environment["TQDM_DISABLE"] = "1"  # bars of several would overwrite each other
+    with (  # without a limit of memory: Dask would pause a worker for what torch needs
+        LocalCluster(jobs, threads_per_worker=1, memory_limit=0, dashboard_address=None, env=environment) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def outcomes_of(configs, client):
+    """Yields what `attempt` returns, as it comes."""
+    from distributed import KilledWorker, as_completed
+
+    tasks = {
+        client.submit(attempt, config, key=config.name, priority=-place): config for place, config in enumerate(configs)
+    }
+    for task in as_completed(tasks):
+        try:
+            yield from task.result()
+        except KilledWorker:
+            why = "its worker was killed again and again, perhaps for want of memory: try fewer jobs"
+            yield tasks[task], [why], True
+        except Exception as error:  # Dask's own: a lost scheduler, say
+            yield tasks[task], [sentence(error)], True
+
+
+def again(config):
+    """The command that repeats what failed."""
+    if not runs.find(config):
+        return runs.command(config)
+    return runs.command(config).replace(" train ", " score --baselines " if has_baselines(config) else " score ")
 
 
 def sweep(configs, jobs=1, scheduler=None):
     """Completes all configurations and says how it went; returns the number of those that failed."""
-    outcomes = on_a_cluster(configs, scheduler) if scheduler else on_this_machine(configs, jobs)
+    folders.need_to_write(folders.OWN)
     failed = []
-    with tqdm(outcomes, "sweep", len(configs), unit=" runs") as bar:
-        for config, sentences, failure in bar:
+    with workers(jobs, scheduler) as client, tqdm(None, "sweep", len(configs), unit=" runs") as bar:
+        for config, sentences, failure in outcomes_of(configs, client):
             if failure:
                 failed.append((config, *sentences))
+            bar.update(config.fine_tuning == "none")
             bar.write("\n  ".join([f"{config.name}: {'failed' if failure else 'finished'}", *sentences]))
     for config, error in failed:
-        again = runs.command(config)
-        if runs.find(config):
-            again = again.replace(" train ", " score --baselines ")
-        print(f"failed: {config.name}: {error}\n  to repeat it: {again}", file=sys.stderr)
+        print(f"failed: {config.name}: {error}\n  to repeat it: {again(config)}", file=sys.stderr)
     return len(failed)
