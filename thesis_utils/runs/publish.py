@@ -10,7 +10,7 @@ import thesis_utils as method
 from thesis_utils.errors import InputError
 from thesis_utils.files import beside
 from thesis_utils.runs import run as folders
-from thesis_utils.runs.config import GRID, configure
+from thesis_utils.runs.config import configure
 
 FILES = ("config.json", "provenance.json", "history.csv", folders.METRICS, folders.BASELINES)
 TIGHTEST = ("brotli", 11)  # a twelfth tighter than zstd, at a hundredth of its speed

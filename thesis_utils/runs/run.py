@@ -245,7 +245,7 @@ class Run:
         Of the usual ones those that have been scored and, for a run of your own, those that need no download.
         """
         usual = OUT_DISTRIBUTIONS.get(self.config.dataset, ())
-        scored = set(self.scored()) - {self.config.dataset, "calibration"}
+        scored = {*self.scored(), *self.rows(METRICS)} - {self.config.dataset, "calibration"}
         there = [name for name in usual if name in scored or (not self.recorded and method.data.present(name))]
         return [*there, *sorted(scored - set(usual))]
 
