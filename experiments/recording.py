@@ -27,7 +27,7 @@ def add(name, run, measure):
     Rows of runs that are gone are taken out. The column `weights` is a run's `identity`, where it has one.
     """
     path = store.RECORDED / name
-    known = pd.read_csv(path) if path.exists() else pd.DataFrame({"run": []})
+    known = pd.read_csv(path, dtype={"weights": str}) if path.exists() else pd.DataFrame({"run": []})
     if "weights" not in known:
         known = known.assign(weights="")
     known["weights"] = known.weights.fillna("")
