@@ -9,6 +9,7 @@ One format: experiments that measure recorded runs have the columns run, set, la
 
 import pandas as pd
 
+from thesis_utils import runs
 from thesis_utils.files import replace
 from thesis_utils.runs import run as store
 
@@ -20,19 +21,26 @@ def rows_of(name):
 
 
 def recorded(name, key):
-    """Whether results/NAME.csv has a row with these values, {column: value}."""
+    """Whether results/NAME.csv has a row with these values, {column: value}; of a run, measured on its weights of now."""
     known = rows_of(name)
+    if "weights" in known and "run" in key:
+        key = key | {"weights": runs.by_name(key["run"]).identity}
+        known["weights"] = known.weights.fillna("")
     return not known.empty and bool((known[[*key]] == pd.Series(key)).all(axis=1).any())
 
 
 def record(name, keys, rows):
     """Puts rows (dicts) into results/NAME.csv, each in place of the one that has the same values in the columns `keys`.
 
-    Rows of runs that are gone are taken out.
+    Rows of runs that are gone are taken out. The column `weights` is a run's `identity`, where it has one.
     """
     path = store.RECORDED / f"{name}.csv"
+    rows = pd.DataFrame(rows)
+    if "run" in rows:
+        weights = rows.run.map({one: runs.by_name(one).identity for one in set(rows.run)})
+        rows = rows.assign(weights=weights) if weights.any() else rows
     with store.locked(path):
-        table = pd.concat([rows_of(name), pd.DataFrame(rows)]).drop_duplicates(keys, keep="last")
+        table = pd.concat([rows_of(name), rows]).drop_duplicates(keys, keep="last")
         if "run" in table:
             there = {one: any((home / one).exists() for home in (store.OWN, store.RECORDED)) for one in set(table.run)}
             table = table[table.run.map(there)]

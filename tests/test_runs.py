@@ -1,8 +1,10 @@
 """Runs in the real thing: the demo profile, killed and resumed; what a folder keeps, and what it never loses."""
 
 import dataclasses
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 import torch
 from conftest import interrupted
 
+from experiments import recording
 from thesis_utils import data, evaluation, runs, training
 from thesis_utils.errors import InputError
 from thesis_utils.models import LAYERS
@@ -410,3 +413,137 @@ def test_a_run_without_weights_says_so():
                 run.scores("noise")
             return
     pytest.skip("every recorded run has its weights")
+
+
+# --- what is missing or damaged is said in a line, and stops nothing ----------------------------------
+
+
+@pytest.mark.parametrize("content", ["{", "{}", None])
+def test_a_folder_that_cannot_be_read_is_skipped_and_named(own, tmp_path, monkeypatch, capsys, content):
+    monkeypatch.setattr(store, "RECORDED", tmp_path / "recorded")
+    config = runs.configure("demo", **TINY)
+    good = write_config(own, dataclasses.replace(config, seed=6))
+    bad = write_config(own, config, later_field=1)
+    if content:
+        (bad / "config.json").write_text(content)
+    for _ in range(2):
+        assert [run.folder for run in runs.every()] == [good]
+        assert runs.seeds(config) == runs.every() and runs.epochs(config) == [1]
+    assert runs.find(config) is None
+    said = [line for line in capsys.readouterr().err.splitlines() if str(bad) in line]
+    assert [line.split(":")[0] for line in said] == ["skipped", "skipped"]  # by the two ways of looking, once each
+
+
+def test_a_run_without_a_scored_out_distribution_has_empty_tables(own, monkeypatch, capsys):
+    monkeypatch.setattr(data, "present", lambda *_: False)
+    run = runs.opened(write_config(own, runs.configure("compact", **TINY)))
+    (run.folder / "provenance.json").write_text('{"data": {}}')
+    assert run.out_distributions() == [] and run.compared([]) == []
+    assert run.metrics().query("score == 'fc/msp'").empty and run.baselines().query("protocol == 'none'").empty
+    assert capsys.readouterr().err.count(f"no out-distribution is scored for {run.folder}; name one: python -m") == 1
+    with pytest.raises(InputError, match="has no scores to record; score it first"):
+        publish.record(run)
+
+
+def test_runs_that_cannot_be_written_are_one_sentence(tmp_path, shell):
+    (tmp_path / "file").touch()
+    words = [sys.executable, "-m", "thesis_utils", "train", "--profile", "demo"]
+    done = shell(words, check=False, THESIS_RUNS=str(tmp_path / "file" / "runs"))
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        f"error: {tmp_path / 'file' / 'runs'} cannot be written to; name a folder that can in the environment variable "
+        "THESIS_RUNS"
+    )
+
+
+def test_a_recorded_run_survives_a_kill_while_it_is_replaced(tmp_path, monkeypatch):
+    """At each of the renamings; the next recording goes on from whatever was left."""
+    target, rename, remove = tmp_path / "run", os.replace, shutil.rmtree
+
+    def new(text):
+        folder = tmp_path / f"new {text}"
+        folder.mkdir()
+        (folder / "config.json").write_text(text)
+        return folder
+
+    publish.put(new("first"), target)
+    for kill_at in (1, 2, 3):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            calls = []
+
+            def killed(*arguments):
+                calls.append(arguments)
+                if len(calls) == kill_at:
+                    raise KeyboardInterrupt
+                return rename(*arguments) if len(arguments) == 2 else remove(*arguments)
+
+            patch.setattr(publish.os, "replace", killed)
+            patch.setattr(publish.shutil, "rmtree", lambda path, ignore_errors: killed(path) if calls else None)
+            publish.put(new(f"killed at {kill_at}"), target)
+        left = [path.read_text() for path in tmp_path.glob("*run*/config.json")]
+        assert "first" in left or f"killed at {kill_at}" in left
+        publish.put(new(f"after {kill_at}"), target)
+        assert [path.read_text() for path in tmp_path.glob("*run*/config.json")] == [f"after {kill_at}"]
+        publish.put(new("first"), target)
+        for path in tmp_path.glob("new*"):
+            shutil.rmtree(path)
+
+
+def test_one_missing_held_out_set_costs_the_rows_that_need_it(own, monkeypatch, capsys):
+    monkeypatch.setitem(store.COMPARED, "demo", (20, 20))
+    run = runs.train_run(runs.configure("demo", **TINY))
+    load, present = data.load, data.present
+    with monkeypatch.context() as patch:
+
+        def missing(name, split="test"):
+            if name == "noise":
+                raise InputError("noise could not be downloaded")
+            return load(name, split)
+
+        patch.setattr(data, "load", missing)
+        patch.setattr(data, "present", lambda name, split="test": name != "noise" and present(name, split))
+        table = run.baselines("digits_5_9")
+        assert set(table.protocol) == {"oracle", "none", "grid"}
+        assert "against digits_5_9, without the protocol held_out: noise could not be" in capsys.readouterr().err
+        assert run.baselines("digits_5_9").equals(table)
+    assert set(run.baselines("digits_5_9").protocol) == {"oracle", "held_out", "none", "grid"}  # now it can be had
+
+
+def test_what_was_measured_on_former_weights_is_measured_again(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "RECORDED", tmp_path)
+    config = runs.configure("demo", **TINY)
+    folder, measured = write_config(own, config), []
+
+    def add(**provenance):
+        (folder / "provenance.json").write_text(json.dumps(provenance))
+        recording.add("table.csv", runs.Run(folder), lambda run: measured.append(1) or [{"run": config.name, "a": 1}])
+        return pd.read_csv(tmp_path / "table.csv", dtype=str)
+
+    assert list(add()) == ["run", "a"] and len(add()) == 1 and len(measured) == 1  # recorded before it was noted
+    for weights in ("12e4", "0123", "0123"):
+        table = add(weights=weights)
+        assert table.weights.tolist() == [weights]
+    assert len(measured) == 3
+
+
+def test_a_training_notes_its_weights(own):
+    run = runs.train_run(runs.configure("demo", **TINY))
+    assert len(run.identity) == 12
+    weights = (run.folder / "checkpoint.pt").read_bytes()
+    assert run.identity == hashlib.sha256(weights).hexdigest()[:12]
+
+
+# --- what is quick to read stays quick ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", [
+    "from thesis_utils import runs; assert len(runs.find(runs.configure('half')).metrics()) > 1000; "
+    "assert runs.find(runs.configure('half')).accuracy() > 0.5 and runs.seeds(runs.configure('half'))",
+    "import sys; sys.argv = ['thesis_utils', 'sweep', '--list']; from runpy import run_module; "
+    "run_module('thesis_utils', run_name='__main__')",
+])  # fmt: skip
+def test_reading_what_is_recorded_loads_no_torch(shell, what):
+    heavy = "{'torch', 'torchvision', 'sklearn', 'scipy.stats', 'distributed', 'matplotlib'}"
+    shell(
+        [sys.executable, "-c", f"{what}; import sys; assert not {heavy} & {{*sys.modules}}, {heavy} & {{*sys.modules}}"]
+    )
