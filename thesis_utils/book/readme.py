@@ -12,13 +12,15 @@ MARKS = re.compile("(<!-- front page: .*? -->\n).*(<!-- end of the front page --
 
 def front_page():
     """What stands between the README's marks: the table of the key differences, and the figure's link."""
-    table = verdict.front_table()
+    table = verdict.answer_table(verdict.answers())
     lines = [" | ".join(["", *table.columns, ""]).strip(), "| --- " * (len(table.columns) + 1) + "|"]
-    lines[0] = f"| {table.index.name} {lines[0]}"
+    lines[0] = f"| difference {lines[0]}"
     for name, row in table.iterrows():
         lines.append(" | ".join([f"| {name}", *(str(one).replace("\n", " ") for one in row), ""]).strip())
-    figure = "![AUROC of the first layer, of the final layer and of a sum of squares without a network](results/front.svg)"
-    return "\n".join([*lines, "", verdict.FRONT_CAPTION, "", figure, ""])
+    figure = (
+        "![AUROC of the first layer, of the final layer and of a sum of squares without a network](results/front.svg)"
+    )
+    return "\n".join([*lines, "", verdict.CAPTION, "", figure, ""])
 
 
 def write():

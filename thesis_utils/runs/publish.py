@@ -17,7 +17,11 @@ TIGHTEST = ("brotli", 11)  # a twelfth tighter than zstd, at a hundredth of its 
 WEIGHTS = ("checkpoint.pt", "scorer.pt", "fitted.detector")
 
 
-DRAWN = ("fc/msp", "fc/misp", "layer1.2/min_of_misp")  # what chapters draw image by image, of a profile's first networks
+DRAWN = (
+    "fc/msp",
+    "fc/misp",
+    "layer1.2/min_of_misp",
+)  # what chapters draw image by image, of a profile's first networks
 
 
 def columns(table, config, name):
