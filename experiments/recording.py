@@ -21,7 +21,7 @@ def rows_of(name):
 
 
 def recorded(name, key):
-    """Whether results/NAME.csv has a row with these values, {column: value}; of a run, measured on its weights of now."""
+    """Whether results/NAME.csv has a row with these values, {column: value}; of a run, on its weights of now."""
     known = rows_of(name)
     if "weights" in known and "run" in key:
         key = key | {"weights": runs.by_name(key["run"]).identity}

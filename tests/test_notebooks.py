@@ -24,7 +24,7 @@ def test_a_notebook_is_valid_and_has_one_parameters_cell(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_cell_is_short_and_folded(path):
-    """What a chapter does stands in it, in cells that a student takes in at a glance; the reader sees what they show."""
+    """What a chapter does stands in it, in cells that one takes in at a glance; the reader sees what they show."""
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "code":
             assert len(cell.source.splitlines()) <= 25, cell.source[:80]

@@ -236,8 +236,8 @@ def test_holms_correction(p, fallen):
 
 
 def judged(kind, *cells):
-    """The verdict on a claim from cells (thesis, ours, half width of the interval), or (thesis, None, 1), unrecorded."""
-    rows = [("claim", kind, float("nan") if theirs == "words" else theirs, theirs == "words", 16, ours, half / 1.96, 1e6)
+    """The verdict on a claim from cells (thesis, ours, half width of the interval); (thesis, None, 1): unrecorded."""
+    rows = [("claim", kind, np.nan if theirs == "words" else theirs, theirs == "words", 16, ours, half / 1.96, 1e6)
             for theirs, ours, half in cells]  # fmt: skip
     names = ["claim", "kind", "thesis", "named", "width", "ours", "error", "freedom"]
     return verdict.judged(pd.DataFrame(rows, columns=names).astype({"ours": float}))

@@ -132,7 +132,7 @@ def compared(table):
 
 
 def covariance(id_scores, ood_scores):
-    """The covariance of the AUROCs of the `compared` scores, raw, in their fixed direction: a DataFrame, score by score.
+    """The covariance of the AUROCs of the `compared` scores in their fixed direction: a DataFrame, score by score.
 
     Takes per-image scores (DataFrames) of in- and out-of-distribution test images. From it comes the interval of any
     difference of two scores, two layers or two means of layers on the same images.

@@ -34,7 +34,7 @@ def columns(table, config, name):
 
 
 def covariances(run):
-    """The covariance of the AUROCs of the scores that are ever compared, set by set: a DataFrame with a column `ood`."""
+    """The covariance of the AUROCs of the scores that are ever compared: a DataFrame, set by set (`ood`)."""
     known, parts = run.scores(run.config.dataset), []
     for ood in run.scored_oods():
         if ood in run.scored():
