@@ -10,10 +10,10 @@ constants are those that `Detector` takes by itself. Two limits: no test image's
 are never of its class; and where the network was trained on these images, it was on all three kinds, so that the false
 alarms say nothing about ImageNet images that are new to it.
 
-A row of results/imagenet.csv is one method against one set of 300 images, all numbers in per cent: AUROC with its
-DeLong interval, FPR95 and, for the detector, the share `called` outliers at alpha = 0.05. The row of the 300 test
-images themselves has the false alarms. Beside the detector: its four parts alone (the p-value of each), scores of the
-logits, and the cosine to the tenth nearest of the 400 images in the features that the classifier sees (`kNN`).
+A row of results/imagenet.csv is one method (`variant`) against one set of 300 images: AUROC with its DeLong interval,
+FPR95 and, for the detector, the share `called` outliers at alpha = 0.05; of the 300 test images themselves that share
+only, the false alarms. Beside the detector: its four parts alone (the p-value of each), scores of the logits, and the
+cosine to the tenth nearest of the 400 images in the features that the classifier sees (`kNN`).
 """
 
 import sys
@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2.functional import resize
 
 from experiments.distortions import KINDS, distorted
-from experiments.recording import record
+from experiments.recording import record, recorded
 from thesis_utils import Detector, data, metrics, scorers
 from thesis_utils.detector import NEIGHBOURS, PARTS, shares
 from thesis_utils.training import accuracy
@@ -43,8 +43,6 @@ LOGITS = {
     "MSP": scorers.msp, "energy": scorers.energy, "max-logit": scorers.max_logit,
     "MiSP": lambda logits: -scorers.misp(logits),
 }  # fmt: skip
-METHODS = ("Detector", *PARTS, *LOGITS, "kNN")
-COLUMNS = ("method", "set", "n", "auroc", "auroc_low", "auroc_high", "fpr95", "called")
 
 
 # --- images -----------------------------------------------------------------------------------------
@@ -155,15 +153,18 @@ def confidences(name):
     return {method: score.numpy() for method, score in scores.items()}, called.numpy()
 
 
-def measure(method, name):
+def measure(name):
+    """The rows of results/imagenet.csv for one set."""
     (known, _), (unknown, called) = confidences(KNOWN), confidences(name)
-    share = 100 * called.mean() if method == "Detector" else np.nan
-    if name == KNOWN:
-        return len(called), np.nan, np.nan, np.nan, np.nan, share
-    found = metrics.summary(known[method], unknown[method])
-    return len(called), *(100 * found[key] for key in ("auroc", "auroc_low", "auroc_high", "fpr95")), share
+    row = {"set": name, "n": COUNT}
+    yield row | {"variant": "Detector", "metric": "called", "value": called.mean()}
+    for method in unknown if name != KNOWN else ():
+        found = metrics.summary(known[method], unknown[method])
+        for metric in ("auroc", "auroc_low", "auroc_high", "fpr95"):
+            yield row | {"variant": method, "metric": metric, "value": found[metric]}
 
 
 if __name__ == "__main__":
-    pairs = [(method, name) for name in SETS for method in METHODS if name != KNOWN or method == "Detector"]
-    record("imagenet.csv", COLUMNS, pairs, measure)
+    for name in SETS:
+        if not recorded("imagenet", {"set": name}):
+            record("imagenet", ["set", "variant", "metric"], measure(name))

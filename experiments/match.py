@@ -2,10 +2,10 @@
 
     THESIS_DATA=... THESIS_RUNS=... python -m experiments.match        # some minutes on one CPU core
 
-A row of results/match.csv is one network's layer: the AUROC (a share, in the direction that MiSP has at `fc`) of min of
-MiSP for calibration images against the same images after an FGSM step, which is what the protocol `none` tunes ODIN and
-the ensemble on, or against their distorted versions, all kinds together. Only networks with weights can be read; no
-test image and no other data set is looked at.
+A row of results/match.csv is one network's layer: the AUROC of minus min of MiSP (the direction that MiSP has at `fc`)
+for calibration images against (`variant`) the same images after an FGSM step, which is what the protocol `none` tunes
+ODIN and the ensemble on, or against their distorted versions, all kinds together. Only networks with weights can be
+read; no test image and no other data set is looked at.
 """
 
 from itertools import product
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from experiments.distortions import distorted
 from experiments.misp import misp_everywhere
-from experiments.recording import add
+from experiments.recording import record, recorded
 from thesis_utils import data, metrics, runs
 from thesis_utils.evaluation import float32
 from thesis_utils.mahalanobis import fgsm
@@ -23,7 +23,6 @@ from thesis_utils.models import LAYERS
 from thesis_utils.runs.config import GRID
 
 IMAGES, BATCH = 1000, 250
-FGSM, DISTORTED = "FGSM", "distorted"
 
 
 def read(model, batches):
@@ -33,25 +32,26 @@ def read(model, batches):
 
 @float32()
 def measure(run):
-    """A row an `against` and layer, as in results/match.csv."""
+    """The rows of results/match.csv for one run."""
     model, normalise = run.network
     images = data.hold_out(run.training_images())[1].subset(slice(IMAGES))
     pixels, labels = images.pixels.split(BATCH), images.labels.split(BATCH)
     known = read(model, map(normalise, pixels))
     others = {
-        FGSM: read(model, (fgsm(model, *batch, normalise) for batch in zip(pixels, labels))),
-        DISTORTED: read(model, (normalise(p) for kind in distorted(images.pixels).values() for p in kind.split(BATCH))),
+        "FGSM": read(model, (fgsm(model, *batch, normalise) for batch in zip(pixels, labels))),
+        "distorted": read(
+            model, (normalise(batch) for kind in distorted(images.pixels).values() for batch in kind.split(BATCH))
+        ),
     }
-    return [
-        {"run": run.config.name, "against": name, "layer": layer, "auroc": metrics.auroc(-known[:, k], -other[:, k])}
-        for name, other in others.items()
-        for k, layer in enumerate(LAYERS)
-    ]
+    for name, other in others.items():
+        for k, layer in enumerate(LAYERS):
+            row = {"run": run.config.name, "layer": layer, "variant": name, "metric": "auroc of minus min of MiSP"}
+            yield row | {"value": metrics.auroc(-known[:, k], -other[:, k])}
 
 
 if __name__ == "__main__":
     for profile, dataset, (activation, factor) in product(("compact", "half"), ("cifar10", "cifar100"), GRID):
         config = runs.configure(profile, dataset=dataset, activation=activation, entropy_factor=factor)
         for run in tqdm(runs.seeds(config), config.name):
-            if run.has_weights:
-                add("match.csv", run, measure)
+            if run.has_weights and not recorded("match", {"run": run.config.name}):
+                record("match", ["run", "layer", "variant"], measure(run))

@@ -2,9 +2,15 @@
 
     THESIS_DATA=... python -m experiments.open_world --profile compact       # 15 minutes a network on two CPU cores
 
-Every run of the profile on CIFAR-10 that has its weights, and that is not recorded here yet, is measured; what belongs
-to a run stands and falls with it. The constants of `Detector` were chosen before (`experiments/parts.py`), those of
-the others are their authors': nothing is tuned on what is measured. kNN, ViM, ReAct, ASH, SHE and Gram: pytorch-ood.
+Every run of the profile on CIFAR-10 that has its weights, and that is not recorded here yet, is measured. The constants
+of `Detector` were chosen before (`experiments/parts.py`), those of the others are their authors': nothing is tuned on
+what is measured. kNN, ViM, ReAct, ASH, SHE and Gram: pytorch-ood. XOOD-L learns from distorted images, `ORACLE` looks
+at the tested set, all others look at in-distribution images only.
+
+open_world.csv  `metric` of the method `variant`: AUROC with its DeLong interval, FPR95 with the in-distribution or the
+                out-distribution positive, and the share `called` outliers at the level at which a share ALPHA of the
+                calibration images is; for the in-distribution itself only that, its false alarms
+guarantee.csv   false alarms among the test images at each alpha, by what (`variant`) the detector was calibrated on
 """
 
 import argparse
@@ -20,7 +26,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from experiments.distortions import distorted
-from experiments.recording import add
+from experiments.recording import record, recorded
 from thesis_utils import Detector, baselines, data, metrics, runs, scorers
 from thesis_utils.detector import PARTS
 from thesis_utils.evaluation import BATCH
@@ -30,7 +36,6 @@ from thesis_utils.runs import sweep
 ALPHA = 0.05
 GRAM = 2000  # images of each set for the Gram matrices, which are slow; 5,000 training images
 ORACLE = "min of MiSP, best layer and direction"
-LOOKS_AT = {"XOOD-L": "distortions", ORACLE: "the tested set"}  # all others: in-distribution images only
 
 
 def extremes(model, inputs):
@@ -143,22 +148,17 @@ class Gram:
         return -torch.cat([self.gram.predict(self.transform(batch)) for batch in batches])
 
 
-def row_of(run, method, ood, known, unknown, calibration=None):
-    """Metrics of a set against `known`, and the share called outliers by the calibration's alpha-quantile."""
-    known, unknown = (np.asarray(x, dtype=np.float64) for x in (known, unknown))
-    row = {
-        "run": run.config.name, "method": method, "looks_at": LOOKS_AT.get(method, "in-distribution images"),
-        "ood": ood, "n_id": len(known), "n_ood": len(unknown), "called": None,
-    }  # fmt: skip
+def measured(known, unknown, calibration=None):
+    """{metric: share} of a set's confidences; `known` is None for the in-distribution itself."""
+    found = {}
     if calibration is not None:
-        calibration = np.sort(np.asarray(calibration, dtype=np.float64))
-        p_values = (1 + np.searchsorted(calibration, unknown, side="right")) / (len(calibration) + 1)
-        row["called"] = (p_values <= ALPHA).mean()
-    if ood != run.config.dataset:
-        found = metrics.summary(known, unknown)
-        row |= {key: found[key] for key in ("auroc", "auroc_low", "auroc_high", "fpr95")}
-        row["fpr95_ood_positive"] = metrics.fpr_at_tpr(-unknown, -known)
-    return row
+        p_values = (1 + np.searchsorted(np.sort(calibration), unknown, side="right")) / (len(calibration) + 1)
+        found["called"] = (p_values <= ALPHA).mean()
+    if known is not None:
+        summary = metrics.summary(known, unknown)
+        found |= {metric: summary[metric] for metric in ("auroc", "auroc_low", "auroc_high", "fpr95")}
+        found["fpr95_ood_positive"] = metrics.fpr_at_tpr(-unknown, -known)
+    return found
 
 
 def all_scores(run, name, column):
@@ -168,47 +168,52 @@ def all_scores(run, name, column):
 
 
 def compare(run):
-    """All rows of results/open_world.csv for one run."""
-    one, rows = run.detector, []
+    """The rows of results/open_world.csv for one run."""
+    one, inside = run.detector, run.config.dataset
     images, held_out = data.hold_out(run.training_images())
-    names = (run.config.dataset, *(n for n in runs.OUT_DISTRIBUTIONS[run.config.dataset] if data.present(n)))
-    column = f"{run.network[0].layers[-1]}/mahalanobis"
-    scores = {name: all_scores(run, name, column) for name in (*names, "calibration")}
-    sets = {name: baselines.shuffled(data.load(name)) for name in names} | {"calibration": held_out}
+    oods = [name for name in runs.OUT_DISTRIBUTIONS[inside] if data.present(name)]
+    last = f"{run.network[0].layers[-1]}/mahalanobis"
+    sets = {name: baselines.shuffled(data.load(name)) for name in (inside, *oods)} | {"calibration": held_out}
+    scores = {name: all_scores(run, name, last) for name in sets}
     methods, gram = Methods(one, images, held_out.subset(slice(0, None, 2))), Gram(one, images)
-    found = {name: methods.confidences(read(one, x.pixels, name)) for name, x in sets.items()}
+    found = {}
     for name, x in sets.items():
-        found[name]["Gram"] = gram.confidence(x.pixels)
-    for name, table in scores.items():
-        found[name]["Mahalanobis, last layer"] = table[column]
-        found[name]["Mahalanobis ensemble, on FGSM"] = table["ensemble/mahalanobis_none"]
-    for method in found["calibration"]:
-        calibration = found["calibration"][method]
+        found[name] = methods.confidences(read(one, x.pixels, name)) | {
+            "Gram": gram.confidence(x.pixels),
+            "Mahalanobis, last layer": scores[name][last],
+            "Mahalanobis ensemble, on FGSM": scores[name]["ensemble/mahalanobis_none"],
+        }
+        found[name] = {method: np.asarray(values, dtype=np.float64) for method, values in found[name].items()}
+    rows = []
+
+    def add(name, method, values):
+        row = {"run": run.config.name, "set": name, "variant": method}
+        rows.extend(row | {"metric": metric, "value": value} for metric, value in values.items())
+
+    for method, calibration in found["calibration"].items():
         if method.startswith("ours") or method == "XOOD-L":  # the other half has served to fit
             calibration = calibration[1::2]
-        for name in names:
-            rows.append(row_of(run, method, name, found[names[0]][method], found[name][method], calibration))
-    layers = [column for column in scores[names[0]] if column.endswith("/min_of_misp")]
-    for name in names[1:]:
-        pairs = [(sign * scores[names[0]][c], sign * scores[name][c]) for c in layers for sign in (1, -1)]
-        known, unknown = max(pairs, key=lambda pair: metrics.auroc(*pair))
-        rows.append(row_of(run, ORACLE, name, known, unknown))
+        add(inside, method, measured(None, found[inside][method], calibration))
+        for name in oods:
+            add(name, method, measured(found[inside][method], found[name][method], calibration))
+    layers = [score for score in scores[inside] if score.endswith("/min_of_misp")]
+    for name in oods:
+        pairs = [(sign * scores[inside][score], sign * scores[name][score]) for score in layers for sign in (1, -1)]
+        add(name, ORACLE, measured(*max(pairs, key=lambda pair: metrics.auroc(*pair))))
     return rows
 
 
 def guarantee(run):
-    """All rows of results/guarantee.csv for one run: false alarms among test images by what one calibrates on."""
+    """The rows of results/guarantee.csv for one run."""
     images, held_out = data.hold_out(run.training_images())
     tested = data.load(run.config.dataset).pixels
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(2))[: len(held_out)]
-    for calibrated_on, calibration in {"held-out images": held_out, "training images": images.subset(order)}.items():
-        one = run.detector
-        if calibrated_on == "training images":
-            one = Detector(one.model, one.transform).fit(images, calibration)
+    other = Detector(run.detector.model, run.detector.transform).fit(images, images.subset(order))
+    for calibrated_on, one in {"held-out images": run.detector, "training images": other}.items():
         p_values = one.p_values(tested)
         for alpha in (0.01, 0.05, 0.1):
-            row = {"run": run.config.name, "calibrated_on": calibrated_on, "alpha": alpha}
-            yield row | {"false_alarms": (p_values <= alpha).mean(), "n": len(tested)}
+            row = {"run": run.config.name, "set": "test images", "variant": calibrated_on, "alpha": alpha}
+            yield row | {"n": len(tested), "metric": "false alarms", "value": (p_values <= alpha).mean()}
 
 
 if __name__ == "__main__":
@@ -216,7 +221,7 @@ if __name__ == "__main__":
     parser.add_argument("--profile", default="compact", choices=runs.PROFILES)
     for config in sweep.grid(parser.parse_args().profile):
         run = runs.find(config)
-        if run and run.has_weights and config.dataset == "cifar10":
+        if run and run.has_weights and config.dataset == "cifar10" and not recorded("open_world", {"run": config.name}):
             print(run)
-            add("open_world.csv", run, compare)
-            add("guarantee.csv", run, guarantee)
+            record("open_world", ["run", "set", "variant", "metric"], compare(run))
+            record("guarantee", ["run", "variant", "alpha"], guarantee(run))
