@@ -414,37 +414,47 @@ def of_method(dataset, network, quantity, ood):
     return draws(dataset, network, quantity, ood), *spread_of_seeds(dataset, network, quantity, ood)
 
 
-def front():
-    """The claims' key differences at every recorded width, for the first page: a row a difference.
+KEY_DIFFERENCES = [  # of the first page: what, its claim, its quantity and set, the chapter
+    ("accuracy: log-softmax − ReLU", "accuracy", "accuracy", "test", "01_train"),
+    ("MiSP − MSP, CIFAR-100", "misp", "MiSP − MSP", "cifar100", "02_benchmark"),
+    ("MiSP − MSP, SVHN", "misp", "MiSP − MSP", "svhn", "02_benchmark"),
+    ("stage 1 − stage 4, SVHN", "early-late", "stage 1 − 4, near reversed", "svhn", "03_layerwise"),
+    ("stage 1 − stage 4, scenes resize", "early-late", "stage 1 − 4, near reversed", SCENES[0], "09_aliasing"),
+    ("stage 1 − stage 4, scenes fix", "early-late", "stage 1 − 4, near reversed", SCENES[1], "09_aliasing"),
+]
 
-    By (difference, width, epochs): mean, low, high (over seeds), seeds, thesis, claim and chapter; in points, or for
-    the wins over the ensemble the share of cells. Runs of another length than their profile's stand beside it.
+
+def front():
+    """The claims' key differences in log-softmax networks (lambda 0) on CIFAR-10, points: a row a width and length.
+
+    Columns: difference, claim, chapter, width, epochs, usual, mean, low, high (over seeds), seeds, thesis. The wins of
+    min of MiSP over the ensemble are shares of the pairs of a network and a set, percent.
     """
     network = numbers.network("log_softmax")
-    rows = [
-        ("accuracy, log-softmax − ReLU", "accuracy", "accuracy", "test", "01_train"),
-        ("MiSP − MSP on CIFAR-100", "misp", "MiSP − MSP", "cifar100", "02_benchmark"),
-        ("MiSP − MSP on SVHN", "misp", "MiSP − MSP", "svhn", "02_benchmark"),
-        ("best layer − ensemble on SVHN (oracle)", "ensemble", "best layer − ensemble", "svhn", "03_layerwise"),
-        ("stage 1 − stage 4 on SVHN", "early-late", "stage 1 − 4, near reversed", "svhn", "03_layerwise"),
-        ("stage 1 − stage 4 on scenes resize", "early-late", "stage 1 − 4, near reversed", SCENES[0], "09_aliasing"),
-        ("stage 1 − stage 4 on scenes fix", "early-late", "stage 1 − 4, near reversed", SCENES[1], "09_aliasing"),
-    ]
-    found = []
-    for label, claim, quantity, ood, chapter in rows:
-        table = draws("cifar10", network, quantity, ood)
-        if quantity == "accuracy":
-            relu = draws("cifar10", "ReLU", quantity, ood).groupby(["width", "epochs", "usual"]).value.mean()
-            table = table[[place in relu.index for place in zip(table.width, table.epochs, table.usual)]]
-            base = [relu[place] for place in zip(table.width, table.epochs, table.usual)]
-            table = table.assign(value=table.value - base)
-        their = theirs("cifar10", network, quantity, ood)
-        their -= theirs("cifar10", "ReLU", quantity, ood) if quantity == "accuracy" else 0
-        for (width, epochs, usual), seeds in table.groupby(["width", "epochs", "usual"]):
-            found.append(dict(difference=label, claim=claim, chapter=chapter, width=width, epochs=epochs, usual=usual,
-                              mean=seeds.value.mean(), low=seeds.value.min(), high=seeds.value.max(),
-                              seeds=len(seeds), thesis=their))  # fmt: skip
-    return pd.DataFrame(found)
+    rows = []
+    for label, claim, quantity, ood, chapter in KEY_DIFFERENCES:
+        table, their = draws("cifar10", network, quantity, ood), theirs("cifar10", network, quantity, ood)
+        if quantity == "accuracy":  # against the ReLU networks of the same width and length
+            relu = draws("cifar10", "ReLU", quantity, ood).groupby(["width", "epochs"]).value.mean()
+            table = table.join(relu.rename("relu"), on=["width", "epochs"]).dropna(subset="relu")
+            table = table.assign(value=table.value - table.relu)
+            their -= theirs("cifar10", "ReLU", quantity, ood)
+        rows += [table.assign(difference=label, claim=claim, chapter=chapter, thesis=their)]
+    table = numbers.frame().query("dataset == 'cifar10' and network == @network and architecture == 'resnet34' and "
+                                  "fine_tuning == 'none' and ood != 'test'")  # fmt: skip
+    ensemble = table[table.score.eq("ensemble/mahalanobis_none") & table.reading.eq("fixed_direction")]
+    chosen = {  # layer and direction of min of MiSP
+        "chosen on the tested set": table[table.aggregation.eq("min_of_misp") & table.reading.eq("best_direction")],
+        "fixed: layer 1.2, two-sided": table[table.score.eq("layer1.2/min_of_misp") & table.reading.eq("two_sided")],
+    }
+    for how, inner in chosen.items():
+        best = inner.groupby(["run", "ood"]).ours.max().rename("value")
+        won = ensemble.join(best, on=["run", "ood"]).dropna(subset="value")
+        won = won.assign(value=100.0 * (won.value > won.ours), thesis=np.nan, claim="ensemble", chapter="06_baselines")
+        rows += [won.assign(difference=f"wins over the ensemble, %, {how}")]
+    groups = pd.concat(rows).groupby(["difference", "claim", "chapter", "width", "epochs", "usual"], sort=False)
+    return groups.agg(mean=("value", "mean"), low=("value", "min"), high=("value", "max"), seeds=("run", "nunique"),
+                      thesis=("thesis", "first")).reset_index()  # fmt: skip
 
 
 def runs_used():
