@@ -4,8 +4,9 @@
 
 ODIN (Liang et al. 2018) moves an image a small step along the sign of a gradient that raises the confidence of its
 predicted class, in-distribution images more than others. Does the step help min of MiSP at inner layers too? A row is
-one layer, or MiSP at the final layer ("fc"), and one size of the step: AUROC in the better direction. Networks: ReLU
-and log-softmax at lambda 0, CIFAR-10, profile compact, one seed; 2,000 images of each set, at random.
+one layer, or MiSP at the final layer ("fc"), and one size of the step (`variant`, of the pixels' range): AUROC in the
+better direction. Networks: ReLU and log-softmax at lambda 0, CIFAR-10, profile compact, one seed; 2,000 images of each
+set, at random.
 """
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from experiments.misp import NETWORKS, either_way, misp_everywhere, sets
-from experiments.recording import add
+from experiments.recording import record, recorded
 from thesis_utils import runs, scorers
 from thesis_utils.baselines import TEMPERATURE
 from thesis_utils.evaluation import BATCH
@@ -41,13 +42,16 @@ def readings(model, normalise, pixels, what):
 def measure(run):
     """Rows of results/odin_inside.csv."""
     model, normalise = run.network
-    known, *others = {name: readings(model, normalise, x, name) for name, x in sets(run.config.dataset).items()}.items()
-    for name, scores in others:
-        for (epsilon, layer), score in scores.items():
-            auroc = either_way(known[1][epsilon, layer], score)
-            yield {"run": run.config.name, "ood": name, "epsilon": epsilon, "layer": layer, "auroc": auroc}
+    found = {name: readings(model, normalise, x, name) for name, x in sets(run.config.dataset).items()}
+    known, *others = found
+    for name in others:
+        for (epsilon, layer), scores in found[name].items():
+            place = {"run": run.config.name, "set": name, "layer": layer, "variant": epsilon, "metric": "auroc"}
+            yield place | {"value": either_way(found[known][epsilon, layer], scores)}
 
 
 if __name__ == "__main__":
     for activation in NETWORKS:
-        add("odin_inside.csv", runs.get(runs.configure("compact", activation=activation)), measure)
+        run = runs.get(runs.configure("compact", activation=activation))
+        if not recorded("odin_inside", {"run": run.config.name}):
+            record("odin_inside", ["run", "set", "layer", "variant", "metric"], measure(run))

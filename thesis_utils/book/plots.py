@@ -39,6 +39,14 @@ def panels(rows=1, columns=1, height=2.6, **options):
     return plt.subplots(rows, columns, figsize=(WIDTH, height * rows + 0.5), squeeze=False, **options)
 
 
+def two_in_a_row(count, height=2.2):
+    """A figure of `count` panels, two in a row, on one vertical scale, and an array (count,) of its axes."""
+    figure, axes = panels(-(-count // 2), min(count, 2), height, sharey=True)
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    return figure, axes.flat[:count]
+
+
 def draw(figure, alt, data=None, runs=()):
     """A figure as the book shows it: as SVG, with `alt`, which says what is seen, its data and runs beneath."""
     file = io.StringIO()
