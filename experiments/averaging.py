@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from torch.optim.swa_utils import AveragedModel, update_bn
 
-from experiments.recording import add
+from experiments.recording import record, recorded
 from thesis_utils import data, runs
 from thesis_utils.training import accuracy, train
 
@@ -34,13 +34,16 @@ def measure(run):
         model, normalise, history, _ = train(config, Path(folder), after_epoch=take)
     images, held_out = data.hold_out(run.training_images())
     device = next(model.parameters()).device
-    yield {"run": config.name, "epochs": 1, "accuracy": history.calibration_accuracy.iloc[-1]}
+    found = {1: history.calibration_accuracy.iloc[-1]}
     for length, average in averages.items():
         batches = data.batches(images.subset(slice(IMAGES)), BATCH, device)
         update_bn((normalise(pixels) for pixels, _ in batches), average)
-        yield {"run": config.name, "epochs": length, "accuracy": accuracy(average, held_out, normalise)}
+        found[length] = accuracy(average, held_out, normalise)
+    return [{"run": config.name, "epochs": length, "metric": "accuracy", "value": found[length]} for length in found]
 
 
 if __name__ == "__main__":
     for activation in ("relu", "log_softmax"):
-        add("averaging.csv", runs.find(runs.configure("compact", activation=activation)), measure)
+        run = runs.find(runs.configure("compact", activation=activation))
+        if not recorded("averaging", {"run": run.config.name}):
+            record("averaging", ["run", "epochs"], measure(run))

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from experiments.recording import record
+from experiments.recording import record, recorded
 from thesis_utils import data
 from thesis_utils.models import resnet34
 from thesis_utils.training import accuracy, autocast
@@ -39,7 +39,7 @@ VARIANTS = (  # activation, optimizer, peak learning rate, clipped, features adj
     ("log_softmax", ADAMW, 1e-2, True, True),
     ("log_softmax", SGD, 0.1, True, False),
 )
-COLUMNS = ("activation", "optimizer", "learning_rate", "clipped", "adjusted", "largest_loss", "last_loss", "accuracy")
+KEYS = ["activation", "optimizer", "learning_rate", "clipped", "adjusted"]
 
 
 @cache
@@ -74,8 +74,12 @@ def short_training(activation, optimizer, learning_rate, clipped, adjusted):
         steps.step()
         schedule.step()
         losses.append(loss.item())
-    return torch.tensor(losses).max(), sum(losses[-20:]) / 20, accuracy(model, held_out, normalise)
+    last = sum(losses[-20:]) / 20
+    return {"largest_loss": max(losses), "last_loss": last, "accuracy": accuracy(model, held_out, normalise)}
 
 
 if __name__ == "__main__":
-    record("recipe.csv", COLUMNS, VARIANTS, short_training)
+    for variant in VARIANTS:
+        key = dict(zip(KEYS, variant))
+        if not recorded("recipe", key):
+            record("recipe", KEYS, [key | short_training(**key)])

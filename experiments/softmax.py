@@ -18,13 +18,12 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from experiments.recipe import BATCH, WIDTH, training_images
-from experiments.recording import record
+from experiments.recording import record, recorded
 from thesis_utils import data
 from thesis_utils.models import channel_softmax, resnet34
 from thesis_utils.training import accuracy, autocast
 
 STEPS, PEAK_RATE = 300, 1e-2
-COLUMNS = ("variant", "skip", "epsilon", "gradient", "peak", "last_loss", "accuracy")
 
 
 class Nothing(nn.Module):
@@ -120,9 +119,18 @@ def measure(variant):
         losses.append(loss.item())
     with torch.no_grad():
         after = watched(model.train(), normalise(images.pixels[:512]))
-    last_loss = sum(losses[-20:]) / 20
-    return before["skip"], before["epsilon"], ratio, after["peak"], last_loss, accuracy(model, held_out, normalise)
+    return {
+        "variant": variant,
+        "skip": before["skip"],
+        "epsilon": before["epsilon"],
+        "gradient": ratio,
+        "peak": after["peak"],
+        "last_loss": sum(losses[-20:]) / 20,
+        "accuracy": accuracy(model, held_out, normalise),
+    }
 
 
 if __name__ == "__main__":
-    record("softmax.csv", COLUMNS, [(variant,) for variant in VARIANTS], measure)
+    for variant in VARIANTS:
+        if not recorded("softmax", {"variant": variant}):
+            record("softmax", ["variant"], [measure(variant)])
