@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from thesis_utils import metrics, runs
-from thesis_utils.book import numbers, quantities, thesis, verdict
+from thesis_utils.book import numbers, quantities, tables, thesis, verdict
 from thesis_utils.book.quantities import ENTROPY, PLAIN, RELU, SCENES
 from thesis_utils.book.verdict import (
     ABSENT,
@@ -236,9 +236,11 @@ def test_holms_correction(p, fallen):
 
 
 def judged(kind, *cells):
-    """The verdict on a claim from cells (thesis, ours, half width of the interval); (thesis, None, 1): unrecorded."""
-    rows = [("claim", kind, np.nan if theirs == "words" else theirs, theirs == "words", 16, ours, half / 1.96, 1e6)
-            for theirs, ours, half in cells]  # fmt: skip
+    """The verdict on a claim from cells (thesis, ours, half width of its interval); ours None: unrecorded."""
+    rows = []
+    for theirs, ours, half in cells:
+        in_words = theirs == "words"
+        rows.append(("claim", kind, np.nan if in_words else theirs, in_words, 16, ours, half / 1.96, 1e6))
     names = ["claim", "kind", "thesis", "named", "width", "ours", "error", "freedom"]
     return verdict.judged(pd.DataFrame(rows, columns=names).astype({"ours": float}))
 
@@ -346,33 +348,34 @@ def test_the_first_pages_table(measured):
     found += [a_run(values(**{MIN: [70, 50, 50, 75]}, misp=60), 64, epochs=60, deviation=0.5),
               a_run(values(**{MIN: [80, 50, 50, 75]}, misp=60), 64, seed=1, epochs=30, usual=False)]  # fmt: skip
     measured({("cifar10", PLAIN): found, ("cifar10", RELU): [a_run(values(correct=82))]})
-    answers = verdict.answers()
-    table = verdict.answer_table(answers)
+    front = verdict.front()
+    table = verdict.front_table(front)
     assert list(table) == ["thesis", "width 16", "width 64", "verdict", "chapter"]
-    first, misp = table.loc["first stage − last, SVHN"], table.loc["MiSP − MSP, SVHN"]
+    first, misp = table.loc["stage 1 − stage 4, SVHN"], table.loc["MiSP − MSP, SVHN"]
     assert first["thesis"] == "+3.9" and first["width 16"] == "+11.0\n[+10.0 to +12.0]"
     # both stages deviate by 0.5, as one: 1.96 around
     assert first["width 64"] == "-5.0\n(-7.0 to -3.0)\none seed\n+5.0\n(+5.0 to +5.0)\none seed\n(30 epochs)"
     assert misp["width 64"] == "+10.0\n(+8.0 to +12.0)\none seed"
     accuracy = table.loc["accuracy: log-softmax − ReLU"]
-    assert accuracy["width 16"].startswith("-2.0") and accuracy["width 64"] is np.nan or accuracy["width 64"] == "–"
+    assert accuracy["width 16"].startswith("-2.0") and accuracy["width 64"] == tables.NONE
     assert accuracy.verdict == verdict.on_widest().verdict["accuracy"]
-    wins = answers.set_index(["difference", "width"]).loc["wins over the ensemble: best layer (oracle)"]
-    assert wins["mean"][16] == 0 and wins.of[16] == 12 and (wins.thesis.iloc[0], wins.thesis_of.iloc[0]) == (4, 6)
+    wins = front[front.difference.str.contains("tested set") & front.width.eq(16)].iloc[0]
+    assert (wins["mean"], wins.pairs, wins.seeds, wins.thesis) == (0, 12, 3, pytest.approx(100 * 4 / 6))
+    assert table.loc[wins.difference].tolist()[:3] == ["67", "0", "100\none seed"]
 
 
 def test_the_first_page_shows_every_recorded_width():
-    answers = verdict.answers()
-    table = verdict.answer_table(answers)
+    front = verdict.front()
+    table = verdict.front_table(front)
     assert len(table) == 8 and [name for name in table if name.startswith("width")] == [
-        f"width {width}" for width in sorted(set(answers.width))
+        f"width {width}" for width in sorted(set(front.width))
     ]
     assert table.loc["accuracy: log-softmax − ReLU", "verdict"] == verdict.on_widest().verdict["accuracy"]
-    assert table.thesis.str.contains("4 of 6").sum() == 1
+    assert not table.thesis.drop(table.index[-1]).eq(tables.NONE).any() and table.thesis.iloc[-1] == tables.NONE
 
 
 def test_with_nothing_recorded_everything_says_so(measured):
     measured({})
     assert verdict.matrix().shape == (25, 0) and set(verdict.judged_numbers().label) == {ABSENT, NO_IMAGES, MISPRINT}
     assert verdict.on_widest().verdict.isna().all() and verdict.cells().empty
-    assert verdict.answer_table(verdict.answers()).empty
+    assert verdict.front_table(verdict.front()).empty

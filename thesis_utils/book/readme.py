@@ -12,7 +12,7 @@ MARKS = re.compile("(<!-- front page: .*? -->\n).*(<!-- end of the front page --
 
 def front_page():
     """What stands between the README's marks: the table of the key differences, and the figure's link."""
-    table = verdict.answer_table(verdict.answers())
+    table = verdict.front_table(verdict.front())
     lines = [" | ".join(["", *table.columns, ""]).strip(), "| --- " * (len(table.columns) + 1) + "|"]
     lines[0] = f"| difference {lines[0]}"
     for name, row in table.iterrows():

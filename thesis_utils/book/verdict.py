@@ -192,17 +192,20 @@ def judged_numbers(scenes=SCENES[0]):
 
 # --- the first page's table ---------------------------------------------------------------------------
 
-ANSWERS = (  # what the table calls a difference, its claim, its chapter, and its sides, as `draws` takes them
+DIFFERENCES = (  # what the table calls a difference, its claim, its chapter, and its sides, as `draws` takes them
     ("accuracy: log-softmax − ReLU", "accuracy", "01_train",
      ("cifar10", "accuracy", "", PLAIN, "test"), ("cifar10", "accuracy", "", RELU, "test")),
     ("MiSP − MSP, CIFAR-100", "misp", "02_benchmark", ("cifar10", "MiSP", "MSP", PLAIN, "cifar100")),
     ("MiSP − MSP, SVHN", "misp", "02_benchmark", ("cifar10", "MiSP", "MSP", PLAIN, "svhn")),
-    ("first stage − last, SVHN", "early-late", "03_layerwise", ("cifar10", "stage 1", "stage 4", PLAIN, "svhn")),
-    *((f"first stage − last, {numbers.name(scenes)}", "early-late", "03_layerwise",
+    ("stage 1 − stage 4, SVHN", "early-late", "03_layerwise", ("cifar10", "stage 1", "stage 4", PLAIN, "svhn")),
+    *((f"stage 1 − stage 4, {numbers.name(scenes)}", "early-late", "09_aliasing",
        ("cifar10", "stage 1", "stage 4", PLAIN, scenes)) for scenes in SCENES),
 )  # fmt: skip
-WINS = (("wins over the ensemble: best layer (oracle)", "ensemble", "06_baselines", "best layer"),
-        ("wins over the ensemble: layer 1.2, two-sided", "", "06_baselines", "layer1.2, two-sided"))  # fmt: skip
+WINS = (  # of min of MiSP, by how its layer and direction are chosen; the thesis' claim is the first
+    ("wins over the ensemble, %, chosen on the tested set", "ensemble", "best layer"),
+    ("wins over the ensemble, %, fixed: layer 1.2, two-sided", "", "layer1.2, two-sided"),
+)
+OF_FRONT = ["difference", "claim", "chapter", "verdict", "thesis", *AT, "mean", "low", "high", "seeds", "pairs"]
 
 
 CAPTION = (
@@ -211,58 +214,54 @@ CAPTION = (
 )
 
 
-def answers():
-    """The key differences, a row a (difference, width, epochs, usual): log-softmax λ = 0 on CIFAR-10.
+def front():
+    """The claims' key differences in log-softmax networks (lambda 0) on CIFAR-10: a row a difference, width and length.
 
-    mean (points), low and high (over the seeds; of one seed, 95 % over the images), seeds, thesis, verdict (on the
-    claim, at the widest) and chapter. Wins of min of MiSP count pairs of a network, of λ = 0 or 0.01, and a set: in
-    `mean` of `of` it is ahead, in the thesis' numbers in `thesis` of `thesis_of`.
+    mean, low, high (points; over the seeds, of one seed 95 % over the images), seeds, thesis, and claim, chapter and
+    verdict. Wins are percent of the `pairs` of a network, lambda 0 or 0.01, and a set.
     """
     rows = []
-    for label, claim, chapter, *sides in ANSWERS:
-        scenes = sides[0][-1] if sides[0][-1] in SCENES else SCENES[0]
-        of_all = dict(difference=label, verdict=on_widest(scenes).verdict[claim], chapter=chapter, of=np.nan,
-                      thesis=theirs(*sides[0]) - (theirs(*sides[1]) if sides[1:] else 0), thesis_of=np.nan)  # fmt: skip
+    for label, claim, chapter, *sides in DIFFERENCES:
+        verdict = on_widest(sides[0][-1] if sides[0][-1] in SCENES else SCENES[0]).verdict[claim]
+        place = label, claim, chapter, verdict, theirs(*sides[0]) - (theirs(*sides[1]) if sides[1:] else 0)
         found = [dict(list(draws(*side).groupby(AT))) for side in sides]
         for at in sorted(set.intersection(*map(set, found))):
             values = found[0][at].value.to_numpy()
             values = np.subtract.outer(values, found[1][at].value.to_numpy()) if sides[1:] else values
             seeds = min(len(each[at]) for each in found)
             half = 1.96 * sum(each[at].variance.mean() for each in found) ** 0.5 if seeds == 1 else 0
-            rows.append(of_all | dict(zip(AT, at)) | dict(mean=values.mean(), low=values.min() - half,
-                                                          high=values.max() + half, seeds=seeds))  # fmt: skip
-    for label, claim, chapter, quantity in WINS:
+            rows.append((*place, *at, values.mean(), values.min() - half, values.max() + half, seeds, np.nan))
+    for label, claim, quantity in WINS:
         kinds = [("cifar10", quantity, "ensemble", network, ood) for network in (PLAIN, ENTROPY)
                  for ood in ("cifar100", "svhn", *SCENES)]  # fmt: skip
-        their = pd.Series([theirs(*kind) for kind in kinds if kind[-1] != SCENES[1]]).dropna()  # one LSUN
-        of_all = dict(difference=label, verdict=on_widest().verdict[claim] if claim else "", chapter=chapter,
-                      thesis=(their > 0).sum(), thesis_of=len(their))  # fmt: skip
+        their = pd.Series([theirs(*kind) for kind in kinds if kind[-1] != SCENES[1]]).dropna().gt(0)  # one LSUN
+        place = label, claim, "06_baselines", on_widest().verdict.get(claim, ""), 100 * their.mean()
         found = pd.concat([draws(*kind).assign(kind=number) for number, kind in enumerate(kinds)])
         for at, table in found.groupby(AT):
-            rows.append(of_all | dict(zip(AT, at)) | dict(mean=(table.value > 0).sum(), of=len(table),
-                                                          seeds=table.groupby("kind").size().min()))  # fmt: skip
-    return pd.DataFrame(rows)
+            seeds = table.groupby("kind").size().min()
+            rows.append((*place, *at, 100 * table.value.gt(0).mean(), np.nan, np.nan, seeds, len(table)))
+    return pd.DataFrame(rows, columns=OF_FRONT).astype({"mean": float, "pairs": float})
 
 
-def answer_table(found):
-    """`answers` as text: a row a difference; columns thesis, a width each, verdict and chapter.
+def front_table(found):
+    """`front` as text: a row a difference; columns thesis, a width each, verdict and chapter.
 
     A run of another length than the profile's is there where it says the opposite, or alone.
     """
-    ahead = np.sign(found["mean"] - found.of.fillna(0) / 2)
-    usually = ahead.where(found.usual).groupby([found.difference, found.width]).transform("first")
+    ahead = np.sign(found["mean"] - 50 * found.pairs.notna())
+    usually = ahead.where(found.usual.astype(bool)).groupby([found.difference, found.width]).transform("first")
     texts = defaultdict(dict)
     for row in found[found.usual | (ahead != usually)].sort_values("usual", ascending=False).itertuples():
-        theirs_ = tables.spread(row.thesis, sign="+") if pd.isna(row.of) else f"{row.thesis:.0f} of {row.thesis_of:.0f}"
-        ours = tables.spread(row.mean, row.low, row.high, row.seeds, "+") if pd.isna(row.of) else (
-            f"{row.mean:.0f} of {row.of:.0f}")  # fmt: skip
+        sign, digits = ("+", 1) if np.isnan(row.pairs) else ("", 0)
+        ours = tables.spread(row.mean, row.low, row.high, row.seeds, sign, digits)
         ours += "\none seed" * (row.seeds == 1) + f"\n({row.epochs} epochs)" * (not row.usual)
         line, width = texts[row.difference], f"width {row.width}"
-        line["thesis"] = tables.NONE if row.thesis_of == 0 else theirs_
         line[width] = f"{line[width]}\n{ours}" if width in line else ours
-        line |= {"verdict": row.verdict or tables.NONE, "chapter": row.chapter}
+        their = tables.spread(row.thesis, sign=sign, digits=digits)
+        line |= {"thesis": their, "verdict": row.verdict or tables.NONE, "chapter": row.chapter}
     columns = ["thesis", *(f"width {width}" for width in sorted(set(found.width))), "verdict", "chapter"]
-    return pd.DataFrame.from_dict(texts, orient="index").reindex(found.difference.unique(), columns=columns)
+    table = pd.DataFrame.from_dict(texts, orient="index").reindex(found.difference.unique(), columns=columns)
+    return table.fillna(tables.NONE).rename_axis("difference")
 
 
 def runs_used():
