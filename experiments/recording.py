@@ -17,15 +17,15 @@ from thesis_utils.runs import run as store
 def rows_of(name):
     """The rows of results/NAME.csv, as far as they are recorded."""
     path = store.RECORDED / f"{name}.csv"
-    return pd.read_csv(path) if path.exists() else pd.DataFrame()
+    return pd.read_csv(path, dtype={"weights": str}) if path.exists() else pd.DataFrame()
 
 
 def recorded(name, key):
     """Whether results/NAME.csv has a row with these values, {column: value}; of a run, on its weights of now."""
     known = rows_of(name)
-    if "weights" in known and "run" in key:
+    if "run" in key and not known.empty:
         key = key | {"weights": runs.by_name(key["run"]).identity}
-        known["weights"] = known.weights.fillna("")
+        known["weights"] = known.weights.fillna("") if "weights" in known else ""
     return not known.empty and bool((known[[*key]] == pd.Series(key)).all(axis=1).any())
 
 

@@ -512,13 +512,15 @@ def test_what_was_measured_on_former_weights_is_measured_again(own, tmp_path, mo
 
     def add(**provenance):
         (folder / "provenance.json").write_text(json.dumps(provenance))
-        recording.add("table.csv", runs.Run(folder), lambda run: measured.append(1) or [{"run": config.name, "a": 1}])
+        if not recording.recorded("table", {"run": config.name}):
+            measured.append(1)
+            recording.record("table", ["run", "layer"], [{"run": config.name, "layer": "fc", "value": len(measured)}])
         return pd.read_csv(tmp_path / "table.csv", dtype=str)
 
-    assert list(add()) == ["run", "a"] and len(add()) == 1 and len(measured) == 1  # recorded before it was noted
+    assert list(add()) == ["run", "layer", "value"] and len(add()) == 1 and len(measured) == 1  # before it was noted
     for weights in ("12e4", "0123", "0123"):
         table = add(weights=weights)
-        assert table.weights.tolist() == [weights]
+        assert table.weights.tolist() == [weights] and table.value.tolist() == [str(len(measured))]
     assert len(measured) == 3
 
 

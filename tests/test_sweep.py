@@ -91,7 +91,7 @@ def test_one_failure_does_not_stop_the_others(own, monkeypatch, capsys):
     unexpected, fine = (runs.configure("demo", **TINY, seed=seed) for seed in (1, 2))
     own.mkdir()
     (own / f".{unexpected.name}.lock").mkdir()  # a folder where a file should be
-    monkeypatch.setattr(sweep, "grid", lambda profile: [wrong, unexpected, fine])
+    monkeypatch.setattr(sweep, "grid", lambda profile, **_: [wrong, unexpected, fine])
     with pytest.raises(SystemExit) as end:
         main(["sweep", "--profile", "demo", "--jobs", "2"])
     assert end.value.code == 1
