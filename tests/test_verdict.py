@@ -202,8 +202,7 @@ def test_what_no_covariance_is_recorded_of_moves_as_one(measured):
 
 
 @pytest.mark.parametrize("quantity, minus, ood", [
-    ("MiSP", "MSP", "svhn"), ("MiSP", "ensemble", "cifar100"), ("best layer", "ensemble", "svhn"),
-    ("best layer", "ensemble", RESIZE), ("layer1.2", "MiSP", RESIZE),
+    ("MiSP", "MSP", "svhn"), ("MiSP", "MSP", "cifar100"), ("layer1.2", "MSP", "svhn"), ("layer1.2", "MiSP", RESIZE),
 ])  # fmt: skip
 def test_the_recorded_covariance_gives_the_paired_interval(quantity, minus, ood):
     """Of the network that has its images' scores recorded: as by DeLong's difference of the two scores."""
