@@ -84,7 +84,8 @@ def test_pages_in_a_browser(html, browser):
         assert not cut, (path.name, f"{cut} tables are wider than the page")
         cut = page.eval_on_selector_all(
             "main .highlight pre",
-            "cells => cells.filter(c => !c.closest('details') && c.scrollWidth > c.clientWidth).map(c => c.innerText.slice(0, 60))",
+            "cells => cells.filter(c => !c.closest('details')).filter(c => c.scrollWidth > c.clientWidth)"
+            ".map(c => c.innerText.slice(0, 60))",
         )
         assert not cut, (path.name, "code cut off at the page's edge", cut)
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
