@@ -3,7 +3,10 @@
 import copy
 import gc
 import math
+import pickle
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +16,7 @@ import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -553,6 +557,230 @@ def test_explain_agrees_with_p_values_and_names_the_reading(fitted, mixed):
         assert z.loc[row, name] == z.loc[row, rivals].min()
 
 
+# --- any network, any use -----------------------------------------------------------------------------
+
+
+def test_directions_of_rounding_noise_are_left_out():
+    """The network's 32 features lie in far fewer directions; the others are rounding, other for every batch size."""
+    torch.manual_seed(3)
+    network = nn.Sequential(
+        nn.Conv2d(1, 32, 3, 1, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 32, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 3),
+    ).eval()  # fmt: skip
+    fit, calibration, new = (
+        F.interpolate(torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(n)), size=16, mode="bilinear")
+        for n in (1000, 600, 500)
+    )
+    one = Detector(network).fit(fit, calibration)
+    assert one.gaussians["0"].whitening.shape[1] < 20  # of 32
+    first, threads = one.p_values(new), torch.get_num_threads()
+    others = [one.p_values(new.split(size)) for size in (1, 7, 500)]
+    with torch.backends.mkldnn.flags(enabled=False):
+        others.append(one.p_values(new))
+    torch.set_num_threads(1)
+    others.append(one.p_values(new))
+    torch.set_num_threads(threads)
+    for other in others:
+        ranks = np.abs(first - other) * (len(one.calibration) + 1)
+        assert ranks.max() < 2.5 and ranks.mean() < 0.05
+    assert 0.02 < (first <= 0.05).mean() < 0.09
+
+
+def in_place(x):
+    return x.sub_(0.1).mul_(2)
+
+
+class Careless(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x.mul_(2))
+
+
+@pytest.mark.parametrize("network, transform", [(tiny(), in_place), (Careless(*tiny()).eval(), None)])
+def test_what_the_caller_gave_is_never_changed(network, transform):
+    given = images(300, 1), images(101, 2), images(20, 3)
+    kept = [x.clone() for x in given]
+    one = Detector(network, transform).fit(*given[:2])
+    assert np.array_equal(one.p_values(given[2]), one.p_values(given[2].numpy()))
+    assert all(torch.equal(x, was) for x, was in zip(given, kept))
+
+
+class Fickle(nn.Sequential):
+    """Drops channels in evaluation mode too."""
+
+    def forward(self, x):
+        return super().forward(F.dropout(x, 0.01, training=True))
+
+
+def of_the_batch():
+    network = tiny()
+    network[1] = nn.BatchNorm2d(6, track_running_stats=False).eval()
+    return network
+
+
+def sometimes_mirrored(x):
+    return x.flip(-1) if torch.rand(()) < 0.5 else x
+
+
+def sometimes_darker(x):
+    return x * np.random.choice([0.5, 1])
+
+
+@pytest.mark.parametrize(
+    "network, transform, message",
+    [
+        (Fickle(*tiny()).eval(), None, "same image twice gives other readings"),
+        (tiny(), sometimes_mirrored, "same image twice gives other readings"),
+        (tiny(), sometimes_darker, "same image twice gives other readings"),
+        (of_the_batch(), None, "depend on the other images of its batch"),
+        (tiny(), lambda x: x - x.mean(0), "depend on the other images of its batch"),
+    ],
+)
+def test_an_answer_left_to_chance_or_to_other_images_is_refused(network, transform, message):
+    with pytest.raises(InputError, match=message):
+        Detector(network, transform).fit(images(300, 1), images(101, 2))
+
+
+def test_random_numbers_that_change_nothing_are_no_harm():
+    Detector(tiny(), lambda x: x + 0 * torch.rand(())).fit(images(100, 1), images(40, 2))
+
+
+def test_wrappers_are_seen_through(fitted, file):
+    compiled = torch.compile(tiny(), backend="eager")
+    for wrapped in (nn.DataParallel(tiny()).eval(), compiled, torch.compile(nn.DataParallel(tiny()).eval())):
+        for one in (Detector.load(file, wrapped), Detector(wrapped).fit(images(300, 1), images(101, 2))):
+            assert one.names == fitted.names and np.array_equal(one.score(images(20, 3)), fitted.score(images(20, 3)))
+
+
+def test_a_default_dtype_of_float64_changes_nothing(fitted, file):
+    network, given = tiny(), (images(300, 1), images(101, 2))
+    new, expected = images(20, 3), fitted.score(images(20, 3))
+    torch.set_default_dtype(torch.float64)
+    try:
+        for one in (Detector.load(file, network), Detector(network).fit(*given), fitted):
+            assert np.array_equal(one.score(new), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("change", [
+    lambda network: network[3].weight.data.mul_(1.01), lambda network: network[1].running_mean.add_(0.1),
+    lambda network: network.load_state_dict({k: 2 * v for k, v in network.state_dict().items()}),
+    lambda network: network[9].bias.data.__setitem__(2, 7.0),
+])  # fmt: skip
+def test_weights_that_changed_since_the_fit_are_noticed(tmp_path, change):
+    network = tiny()
+    one = Detector(network).fit(images(100, 1), images(40, 2))
+    one.p_values(images(3))
+    with torch.no_grad():
+        change(network)
+    for use in (one.p_values, one.outliers, one.explain, one.score):
+        with pytest.raises(InputError, match="weights have changed since the detector was fitted; fit it anew"):
+            use(images(3))
+    with pytest.raises(InputError, match="weights have changed"):
+        one.save(tmp_path / "detector")
+    assert len(one.fit(images(100, 1), images(40, 2)).p_values(images(3))) == 3
+
+
+def test_threads_share_a_detector(fitted):
+    new = [images(60, seed) for seed in range(8)]
+    expected = [fitted.p_values(x) for x in new]
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(3):
+            assert all(map(np.array_equal, threads.map(fitted.p_values, new), expected))
+
+
+def test_a_detector_can_be_pickled_and_copied(fitted):
+    for one in (pickle.loads(pickle.dumps(fitted)), copy.deepcopy(fitted)):
+        assert np.array_equal(one.score(images(20, 3)), fitted.score(images(20, 3)))
+
+
+def test_batches_are_taken_as_people_have_them():
+    fit, calibration, new = (pixels(n, seed, 8) for n, seed in ((300, 1), (60, 2), (20, 3)))
+    one = Detector(tiny(), scaled, key="image").fit(fit, calibration)
+    expected = one.score(new)
+    dicts = [{"label": torch.zeros(10), "image": x} for x in new.split(10)]
+    mirrored = new.numpy()[..., ::-1].copy()[..., ::-1]  # a view with negative strides
+    pairs = DataLoader(TensorDataset(new, torch.zeros(20)), 7)
+    for form in (dicts, mirrored, [mirrored], pairs):
+        assert one.score(form) == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(InputError, match=r"dict with label, image; name the one with the images: Detector\(model, key"):
+        Detector(tiny(), scaled).fit(dicts)
+    as_pil = [[Image.fromarray(image.permute(1, 2, 0).numpy()) for image in x] for x in (fit, calibration, new)]
+    two = Detector(tiny(), lambda x: scaled(x.permute(0, 3, 1, 2))).fit(as_pil[0], as_pil[1])
+    assert two.score(as_pil[2]) == pytest.approx(expected, rel=1e-4) == two.score([as_pil[2]])
+    with pytest.raises(InputError, match="must have one size"):
+        two.score([as_pil[2][0], as_pil[2][1].resize((9, 9))])
+
+
+def test_calibration_images_that_repeat_or_were_fitted_on_are_counted():
+    fit, calibration = images(100, 1), images(40, 2)
+    with pytest.warns(UserWarning, match="of 45 calibration images 5 repeat others and 0 are among those fitted on"):
+        Detector(tiny()).fit(fit, torch.cat([calibration, calibration[:5]]))
+    with pytest.warns(UserWarning, match="of 40 calibration images 0 repeat others and 7 are among those fitted on"):
+        Detector(tiny()).fit(fit.split(9), torch.cat([calibration[:33], fit[50:57]]))
+    with pytest.warns(UserWarning, match="of 40 calibration images 0 repeat others and 40 are among those fitted on"):
+        Detector(tiny()).fit(images(100, 1).repeat_interleave(2, 0))  # every fifth is set aside, its twin is not
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Detector(tiny()).fit(fit, calibration)
+
+
+class Full(nn.Sequential):
+    """Runs out of memory with more than 30 images."""
+
+    def forward(self, x):
+        if len(x) > 30:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nand more lines")
+        return super().forward(x)
+
+
+def test_out_of_memory_says_so_and_a_smaller_batch_size_helps(fitted):
+    network = Full(*tiny()).eval()
+    with pytest.raises(
+        InputError, match="out of memory with 250 images at a time; give the Detector a smaller batch_s"
+    ):
+        Detector(network).fit(images(300, 1))
+    one = Detector(network, batch_size=30).fit(images(300, 1), images(101, 2))
+    assert one.score(images(50, 3)) == pytest.approx(fitted.score(images(50, 3)), abs=0.1)
+
+
+def test_half_precision_that_overflows_says_so():
+    network = tiny()
+    network[3].weight.data *= 1e6
+    with pytest.raises(
+        InputError, match=r"image 0 makes .* 60 of the 60 .*; half precision overflows.*model.float\(\)"
+    ):
+        Detector(network.half()).fit(images(60).half())
+
+
+def test_torchscript_is_refused():
+    with pytest.raises(InputError, match="TorchScript module cannot be read inside; give the Python module"):
+        Detector(torch.jit.trace(tiny(), images(1)))
+
+
+def test_a_quantised_network_is_told_from_another(tmp_path):
+    network = tiny()
+    quantised = torch.ao.quantization.quantize_dynamic(network, {nn.Linear}).eval()
+    Detector(quantised).fit(images(100, 1), images(40, 2)).save(tmp_path / "detector")
+    Detector.load(tmp_path / "detector", quantised)
+    with pytest.raises(InputError, match="another network"):
+        network[9].weight.data += 1
+        Detector.load(tmp_path / "detector", torch.ao.quantization.quantize_dynamic(network, {nn.Linear}).eval())
+
+
+def test_a_report_says_what_a_detector_is_and_promises(fitted):
+    facts = fitted.report().value
+    assert facts["network"] == "Sequential" and facts["size of an image"] == "3 x 8 x 8, float32"
+    assert facts["images fitted on"] == 300 and facts["calibration images, for the parts"] == 51
+    assert facts["calibration images, for their combination"] == 50 and facts["least alpha"] == 1 / 51
+    assert "false alarms at alpha = 0.01, expected" not in facts  # out of reach
+    assert facts["false alarms at alpha = 0.05, expected"] == 2 / 51
+    # the share of new images below the second of 50 others, by simulation
+    draws = np.sort(np.random.default_rng(0).random((20_000, 50)), 1)[:, 1]
+    bounds = [facts[f"false alarms at alpha = 0.05, {end}"] for end in ("low", "high")]
+    assert bounds == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.005)
+
+
 # --- bad input ----------------------------------------------------------------------------------------
 
 
@@ -723,6 +951,33 @@ def test_another_transform_is_refused(tmp_path, name):
     Detector.load(tmp_path / "detector", tiny(), lambda x: (x.float() - 127.5) / 255)
 
 
+OTHERWISE = {  # the same weights in another forward pass
+    "activation": lambda network: network.__setitem__(4, nn.LeakyReLU()),
+    "another, closer": lambda network: network.__setitem__(6, nn.GELU()),
+    "no activation": lambda network: network.__setitem__(6, nn.Identity()),
+    "padding": lambda network: setattr(network[3], "padding_mode", "reflect") or reflecting(network[3]),
+    "stride": lambda network: setattr(network[5], "stride", (1, 1)),
+}
+
+
+def reflecting(convolution):
+    convolution._reversed_padding_repeated_twice = [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_another_forward_pass_of_the_same_weights_is_refused(file, name):
+    network = tiny()
+    OTHERWISE[name](network)
+    network.eval()
+    with pytest.raises(InputError, match="a network that computes the same from these weights"):
+        Detector.load(file, network)
+
+
+def test_a_file_in_no_folder_is_refused(fitted, tmp_path):
+    with pytest.raises(InputError, match="there is no folder .*nowhere; make it first"):
+        fitted.save(tmp_path / "nowhere" / "detector")
+
+
 def test_a_file_is_not_loaded_for_a_network_in_training_mode(file):
     network = tiny().train()
     before = fingerprint(network)
@@ -818,6 +1073,16 @@ def test_a_network_of_torchvision_in_onnx(tmp_path):
     network = SMALL["resnet"]().eval()
     one = Detector(network, scaled).fit(pixels(60, 1), pixels(80, 2))
     agrees(exported(one, tmp_path / "resnet.onnx"), one, pixels(500, 3), network, 2)
+
+
+def test_an_exported_file_that_answers_otherwise_is_refused(fitted, tmp_path):
+    one = copy.copy(fitted)
+    one.p_values = lambda images: fitted.p_values(images) + 2 / 51
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    with pytest.raises(InputError, match="p-values differ by 2 ranks .*nothing was written"):
+        one.export(tmp_path / "x.onnx")
+    assert not [*tmp_path.iterdir()] and runtime
 
 
 def test_without_its_packages_an_export_says_which(fitted, tmp_path, monkeypatch):

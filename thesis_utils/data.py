@@ -421,7 +421,7 @@ def loose_batches(images, size, key=None):
     if isinstance(images, Dataset):
         images = DataLoader(images, size)
     elif isinstance(images, (list, tuple)) and isinstance(next(iter(images), None), Image.Image):
-        images = (images[k : k + size] for k in range(0, len(images), size))
+        images = [images[k : k + size] for k in range(0, len(images), size)]
     return (as_batch(batch, key) for batch in images)
 
 

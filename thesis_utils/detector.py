@@ -186,7 +186,9 @@ class Detector:
         """
         refuse_training(self.model)
         count = 0
-        for batch in tqdm(data.loose_batches(images, self.batch_size, self.key), what, delay=2, mininterval=2):
+        for batch in tqdm(
+            data.loose_batches(images, self.batch_size, self.key), what, delay=2, mininterval=2, unit=" batches"
+        ):
             self.check(batch, count)
             try:
                 features = self.features(batch)
