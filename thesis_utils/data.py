@@ -9,7 +9,6 @@ names; the sets that ship with scikit-learn; the downloads of torchvision and of
 """
 
 import hashlib
-import mimetypes
 import os
 import warnings
 from collections.abc import Mapping
@@ -20,17 +19,17 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from thesis_utils.errors import InputError
+from thesis_utils.folders import opened, pictures, rgb, shown
 
 SIZE = 32
 CALIBRATION = 2000
 DOWNLOADS = Path(__file__).resolve().parent.parent / "data"
 LSUN_RESIZE = ("https://www.dropbox.com/s/moqh2wh8696c3yl/LSUN_resize.tar.gz?dl=1", "278b7b31c8cb7e804a1465a8ce03a2dc")
-LITTER = ("__MACOSX", "Thumbs.db")  # beside what begins with a dot: what programs leave in folders
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,55 +180,6 @@ def from_folder(folder, name=None):
     return as_images(name or str(folder), torch.stack([*readable(folder).values()]))
 
 
-def shown(path):
-    """A path as text that can be written anywhere, also where its name is not UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def pictures(folder):
-    """Paths of all files below a folder that are images by their suffix, sorted; what programs leave behind is not.
-
-    Links are followed, each folder once; a link to a folder that it stands in leads nowhere.
-    """
-    Image.init()
-    found, seen = [], set()
-    for here, folders, files in os.walk(folder, followlinks=True):
-        real = Path(here).resolve()
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        wanted = (f for f in folders if not f.startswith(".") and f not in LITTER)
-        folders[:] = sorted(f for f in wanted if not real.is_relative_to(Path(here, f).resolve()))
-        for file in files:
-            suffix = Path(file).suffix.lower()
-            known = Image.EXTENSION.get(suffix) in Image.OPEN or (
-                mimetypes.guess_type(file, strict=False)[0] or ""
-            ).startswith("image/")
-            if known and suffix not in (".eps", ".ps") and not file.startswith(".") and file not in LITTER:
-                found.append(Path(here, file))
-    return sorted(found)
-
-
-def rgb(picture):
-    """A PIL image as uint8 (H, W, 3): upright, in 8 bits, on white where it is transparent.
-
-    More bits are scaled from the least of 8, 16 and 31 bits that holds all values, floats from 1 where none is above.
-    """
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith(("I", "F")):
-        values = np.asarray(picture, dtype=np.float64)
-        if not np.isfinite(values).all():
-            raise ValueError("it has a pixel that is no number")
-        tops = {"I": (255, 65535), "F": (1, 255, 65535)}.get(picture.mode, (65535,))
-        top = next((top for top in tops if values.max() <= top), max(values.max(), 2**31 - 1))
-        return np.repeat((values.clip(0) * (255 / top)).round().astype(np.uint8)[..., None], 3, -1)
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return np.array(picture.convert("RGB"))
-
-
 def readable(folder):
     """{path: pixels uint8 (32, 32, 3)} of every readable image below a folder, in the order of their paths.
 
@@ -240,10 +190,7 @@ def readable(folder):
     pixels, broken = {}, []
     for path in pictures(folder):
         try:
-            if not path.is_file():
-                raise OSError("not a file")  # but a pipe, say, at which one would wait for ever
-            with Image.open(path) as picture:
-                pixels[path] = to_size(torch.from_numpy(rgb(picture)).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+            pixels[path] = to_size(torch.from_numpy(opened(path)).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
         except Exception:  # a damaged image fails in any way, one of 200 megapixels by DecompressionBombError
             broken.append(shown(path.name))
     if not pixels:

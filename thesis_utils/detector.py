@@ -18,60 +18,38 @@ chi-squared table but calibrated once more, on images of its own: the conformal 
 What the parts are was chosen without any out-of-distribution data set: `experiments/parts.py`.
 """
 
-import random
 import threading
-import warnings
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from thesis_utils import data
+from thesis_utils import data, stored
+from thesis_utils.checks import (
+    hashes,
+    refuse_fickle,
+    refuse_infinite,
+    refuse_level,
+    refuse_training,
+    refused,
+    warn_of_repeats,
+)
 from thesis_utils.errors import InputError
 from thesis_utils.evaluation import BATCH, float32, pooled
-from thesis_utils.files import replace
 from thesis_utils.mahalanobis import TiedGaussian
-from thesis_utils.models import Hooked, channel_log_softmax, checksum, fingerprint, unhooked, unwrapped
+from thesis_utils.models import Hooked, channel_log_softmax, checksum, unhooked, unwrapped
 from thesis_utils.scorers import energy
 
-FORMAT = 2  # of a detector's file
 PARTS = ("early", "features", "neighbours", "logits")
 EARLY = 0.2  # share of the layers whose maps are read
 NEIGHBOURS, BANK = 10, 5000  # the k-th nearest of so many training images
 TAIL = 0.1  # share of the reference below which log p goes on in a straight line
 SET_ASIDE, EVERY = 2000, 5  # without calibration images: every fifth image, at most so many
 FEWEST = 20  # calibration images
-TRIES = 20  # looks at one image where something draws random numbers
-KEPT = ("median", "deviation", "reference", "calibration", "bank", "centre", "probe")  # beside the Gaussians
-OUTPUTS = "makes the network's outputs something"
 ONE_PASS = threading.RLock()  # cuDNN's flags are the process', not the thread's
-
-
-def first_line(error):
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def refuse_infinite(rows, count, what, cure="leave it out"):
-    """Refuses NaN and infinity among rows (N, ...), the first of which belongs to image `count`."""
-    bad = ~rows.flatten(1).isfinite().all(1)
-    if bad.any():
-        first = f"image {count + int(bad.int().argmax())} {what} that is no finite number"
-        raise InputError(f"{first}, {int(bad.sum())} of the {len(bad)} images of its batch do; {cure}")
-
-
-def refuse_training(model):
-    if any(module.training for module in unhooked(model).modules()):
-        raise InputError("the network is in training mode: BatchNorm would change it; call model.eval() first")
-
-
-def refuse_level(name, level):
-    if not 0 < level < 1:
-        raise InputError(f"{name} must lie between 0 and 1, not {level}")
 
 
 def shares(known, x):
@@ -85,40 +63,12 @@ def shares(known, x):
     return (1 + places).double() / (len(known) + 1)
 
 
-def random_state(device):
-    """The state of whatever random numbers a network or a transform may draw."""
-    legacy, of_torch = np.random.get_state(), torch.get_rng_state()
-    if device.type == "cuda":
-        of_torch = torch.cat([of_torch, torch.cuda.get_rng_state(device)])
-    return random.getstate(), legacy[1].tolist(), legacy[2], of_torch.tolist()
-
-
-def hashes(batch):
-    """A number for each image of a batch, equal for equal images: (N,) int64."""
-    return torch.tensor([hash(image.contiguous().view(torch.uint8).numpy().tobytes()) for image in batch.cpu()])
-
-
-def warn_of_repeats(calibration, fitted):
-    """Warns where the images of these hashes are no fresh, different ones: the promise holds for such only."""
-    repeated, known = len(calibration) - len(np.unique(calibration)), int(np.isin(calibration, fitted).sum())
-    if repeated or known:
-        warnings.warn(
-            f"of {len(calibration)} calibration images {repeated} repeat others and {known} are among those fitted on; "
-            "the share of false alarms is promised for different images that nothing else was fitted on",
-            stacklevel=3,
-        )
-
-
 class Sample:
     """A random sample of at most `size` rows of a stream: those whose random keys are the largest."""
 
     def __init__(self, size):
-        self.size, self.generator, self.keys, self.kept = (
-            size,
-            torch.Generator().manual_seed(0),
-            torch.zeros(0).float(),
-            None,
-        )
+        self.size, self.generator = size, torch.Generator().manual_seed(0)
+        self.keys, self.kept = torch.zeros(0).float(), None
 
     def add(self, rows):
         keys = torch.cat([self.keys, torch.rand(len(rows), generator=self.generator, dtype=torch.float32)])
@@ -154,7 +104,7 @@ class Detector:
             raise InputError("a TorchScript module cannot be read inside; give the Python module that it was made from")
         self.model = model if hasattr(model, "forward_layers") else Hooked(model, layers)
         self.transform, self.batch_size, self.key = transform or as_given, batch_size, key
-        parameter = next((p for p in model.parameters()), torch.zeros(0).float())
+        parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(0).float())
         self.device, self.precision = parameter.device, parameter.dtype
         self.shape = self.probe = self.calibration = None
 
@@ -186,23 +136,18 @@ class Detector:
         """
         refuse_training(self.model)
         count = 0
-        for batch in tqdm(
-            data.loose_batches(images, self.batch_size, self.key), what, delay=2, mininterval=2, unit=" batches"
-        ):
+        batches = data.loose_batches(images, self.batch_size, self.key)
+        for batch in tqdm(batches, what, delay=2, mininterval=2, unit=" batches"):
             self.check(batch, count)
             try:
                 features = self.features(batch)
-                refuse_infinite(torch.cat([*features.values()], 1), count, OUTPUTS, self.cure)
+                refuse_infinite(
+                    torch.cat([*features.values()], 1), count, "makes the network's outputs something", self.cure
+                )
                 if fitting and not count and len(batch):
-                    self.refuse_fickle(batch[:1])
+                    refuse_fickle(self.features, batch[:1], self.device, self.tolerance)
             except (RuntimeError, MemoryError) as error:
-                reason = first_line(error)
-                if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in reason:
-                    raise InputError(
-                        f"out of memory with {len(batch)} images at a time; give the Detector a smaller batch_size, or "
-                        f"smaller batches ({reason})"
-                    ) from None
-                raise InputError(f"the network does not take images of shape {self.shape}: {reason}") from None
+                raise refused(error, batch) from None
             count += len(batch)
             yield features | {"hash": hashes(batch)} if fitting else features
         if not count:
@@ -229,26 +174,6 @@ class Detector:
     def tolerance(self):
         """By what share two readings of one image may differ: other batches and devices round otherwise."""
         return max(1e-3, torch.finfo(self.precision).eps ** 0.5)
-
-    def refuse_fickle(self, image):
-        """Refuses a network or a transform whose answer to an image (1, ...) is left to chance or to other images."""
-
-        def differs(other):
-            return any(
-                not torch.allclose(x[0], other[name][0], self.tolerance, self.tolerance * float(x.abs().max()))
-                for name, x in first.items()
-            )
-
-        before = random_state(self.device)
-        first = self.features(image)
-        looks = TRIES if random_state(self.device) != before else 1
-        if any(differs(self.features(image)) for _ in range(looks)):
-            raise InputError("the same image twice gives other readings: network or transform draw random numbers")
-        if differs(self.features(torch.cat([image, torch.zeros_like(image)]))):
-            raise InputError(
-                "an image's readings depend on the other images of its batch (through a BatchNorm without running "
-                "statistics, say); a p-value of one image needs a network that looks at one at a time"
-            )
 
     def directions(self, x):
         """Unit vectors (N, D) of the last layer's spatial means, from their mean on."""
@@ -354,9 +279,12 @@ class Detector:
         self.probe = self.probed()
         return self
 
+    def p_values_of(self, features):
+        """Conformal p-values (N,) from `features`."""
+        return shares(self.calibration, self.log_p(self.confidences(self.readings(features))).sum(1))
+
     def parts(self, images):
         """(standardised readings, logs of the parts' p-values) of all images."""
-        self.fitted()
         self.unchanged()
         readings = torch.cat([self.readings(features) for features in self.stream(images, "reading")])
         return self.standardised(readings), self.log_p(self.confidences(readings))
@@ -366,11 +294,11 @@ class Detector:
             raise InputError("the detector is not fitted yet; call fit(images, calibration) or Detector.load")
 
     def unchanged(self):
-        device = next((p.device for p in self.model.parameters()), self.device)
+        """Refuses a detector that is not fitted, or whose network is no longer what it was."""
+        self.fitted()
+        device = next((p.device for p in self.model.parameters() if p.is_floating_point()), self.device)
         if device != self.device:
-            raise InputError(
-                f"the network has moved to {device}, the detector is on {self.device}; save it and load it"
-            )
+            raise InputError(f"the network has moved to {device}, the detector is on {self.device}; move it back")
         if checksum(self.model) != self.weights:
             raise InputError("the network's weights have changed since the detector was fitted; fit it anew")
 
@@ -468,18 +396,17 @@ class Detector:
         """All readings of `examples`, (4, R): what tells another transform, activation or padding apart."""
         return self.readings(self.features(self.examples()))
 
+    def computes_as_fitted(self):
+        try:
+            off = (self.probed() - self.probe).abs()
+        except (RuntimeError, InputError):  # the network does not take what the transform gives
+            return False
+        return bool((off <= self.tolerance * (self.probe.abs() + self.deviation)).all())
+
     def save(self, path):
         """Writes what was fitted, not the network: tensors that `torch.load` reads with `weights_only`."""
-        self.fitted()
         self.unchanged()
-        state = {name: getattr(self, name).cpu() for name in KEPT}
-        for name, gaussian in self.gaussians.items():
-            state[f"gaussian/{name}"] = {key: value.cpu() for key, value in gaussian.state().items()}
-        state |= {
-            "format": FORMAT, "network": fingerprint(self.model), "layers": tuple(self.model.layers),
-            "gaussians": tuple(self.gaussians), "shape": self.shape, "kind": self.kind, "images": self.images,
-        }  # fmt: skip
-        replace(Path(path), lambda unfinished: torch.save(state, unfinished))
+        stored.save(self, Path(path))
 
     @classmethod
     def load(cls, path, model, transform=None, **options):
@@ -488,40 +415,7 @@ class Detector:
         The network is the same if its weights are and if it makes the same readings of made-up images. `options` are
         `batch_size` and `key`.
         """
-        refuse_training(model)
-        try:
-            with zipfile.ZipFile(path) as file:  # torch.load does not look at its sums
-                if damaged := file.testzip():
-                    raise ValueError(f"{damaged} is damaged")
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            version = state["format"]
-        except Exception as error:  # a damaged file fails in any way
-            raise InputError(
-                f"{path} is not a detector's file ({first_line(error)}); write one with detector.save"
-            ) from None
-        if version != FORMAT:
-            raise InputError(f"{path} has format {version}, this version reads {FORMAT}; fit and save it anew")
-        if state["network"] != fingerprint(model):
-            raise InputError(f"{path} belongs to another network: its weights differ; load those, or fit a detector")
-        one = cls(model, transform, state["layers"], **options)
-        one.shape, one.kind, one.images, one.weights = state["shape"], state["kind"], state["images"], checksum(model)
-        for name in KEPT:
-            setattr(one, name, state[name].to(one.device))
-        gaussians = {name: state[f"gaussian/{name}"] for name in state["gaussians"]}
-        one.gaussians = {name: TiedGaussian.from_state(kept, one.device) for name, kept in gaussians.items()}
-        if one.model.layers != state["layers"] or not one.computes_as_fitted():
-            raise InputError(
-                f"{path} was fitted with another transform or other layers; give the same to load, and a network that "
-                "computes the same from these weights"
-            )
-        return one
-
-    def computes_as_fitted(self):
-        try:
-            off = (self.probed() - self.probe).abs()
-        except (RuntimeError, InputError):  # the network does not take what the transform gives
-            return False
-        return bool((off <= self.tolerance * (self.probe.abs() + self.deviation)).all())
+        return stored.load(cls, path, model, transform, options)
 
     def export(self, path):
         """Writes network, transform and detector as one ONNX file: images -> logits (N, K) and p_values (N,).
@@ -529,48 +423,5 @@ class Detector:
         Where onnxruntime is installed, the file is refused if its p-values of made-up images differ from this
         detector's by more than a rank, in a batch or alone.
         """
-        self.fitted()
         self.unchanged()
-
-        class Whole(nn.Module):
-            def __init__(self, detector):
-                super().__init__()
-                self.model, self.detector = detector.model, detector
-
-            def forward(self, images):
-                logits, layers = self.model.forward_layers(self.detector.transform(images))
-                readings = self.detector.readings(self.detector.read(logits, layers))
-                log_p = self.detector.log_p(self.detector.confidences(readings))
-                return logits, shares(self.detector.calibration, log_p.sum(1))
-
-        try:
-            import onnxscript  # noqa: F401, torch's exporter needs it
-        except ImportError:
-            raise InputError("to export takes two more packages: pip install onnx onnxscript") from None
-        examples = self.examples().to(self.device)
-        program = torch.onnx.export(
-            Whole(self).eval(), (examples,), input_names=["images"], output_names=["logits", "p_values"],
-            dynamic_shapes=({0: torch.export.Dim("count")},), dynamo=True, verbose=False,
-        )  # fmt: skip
-
-        def write(unfinished):
-            program.save(unfinished, external_data=False)
-            self.refuse_otherwise(unfinished, examples.cpu())
-
-        replace(Path(path), write)
-
-    def refuse_otherwise(self, path, images):
-        """Refuses an ONNX file that answers otherwise than this detector."""
-        try:
-            import onnxruntime
-        except ImportError:
-            return
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        for batch in (images, images[:1]):
-            found = session.run(["p_values"], {"images": batch.numpy()})[0]
-            ranks = np.abs(found - self.p_values(batch)) * (len(self.calibration) + 1)
-            if not (ranks <= 1 + 1e-6).all():
-                raise InputError(
-                    f"the exported file's p-values differ by {np.nanmax(ranks):.0f} ranks from the detector's: the "
-                    "network or the transform computes otherwise in ONNX; nothing was written"
-                )
+        stored.export(self, Path(path))
