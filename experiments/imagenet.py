@@ -134,9 +134,9 @@ def fitted():
     normalise = PREPROCESSING[int(np.argmax(right))]
     whole = accuracy(network, sample(), normalise, BATCH)
     print(f"accuracies on the {FIT} images: {right}; of the best, {normalise}, on all {len(sample())}: {whole}")
-    detector = Detector(network, normalise)
-    _, features, _ = watched(network, lambda: detector.fit(fit.pixels.split(BATCH), calibration.pixels.split(BATCH)))
-    return network, detector, F.normalize(features[:FIT])
+    _, features, _ = watched(network, lambda: accuracy(network, fit, normalise, BATCH))
+    detector = Detector(network, normalise).fit(fit.pixels.split(BATCH), calibration.pixels.split(BATCH))
+    return network, detector, F.normalize(features)
 
 
 @cache

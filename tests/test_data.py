@@ -1,3 +1,6 @@
+import os
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +51,8 @@ def test_an_archive_comes_before_the_built_in_set_of_that_name(archive_folder):
     (dict(test_images=pixels(0)), "uint8 .0, 32, 32, 3."),
     (dict(test_images=pixels(2), test_labels=[0, 7], classes=["a"]), "must be 2 numbers from 0 to 0"),
     (dict(test_images=pixels(2), test_labels=[0]), "test_labels must be 2 numbers"),
+    (dict(test_images=pixels(2), test_labels=[0, 0.5]), "test_labels must be whole numbers, not float64"),
+    (dict(test_images=pixels(2), test_labels=["cat", "dog"]), "test_labels must be whole numbers, not <U3"),
 ])  # fmt: skip
 def test_an_archive_of_the_wrong_form_says_what_is_wrong(archive_folder, arrays, message):
     np.savez(archive_folder / "mine.npz", **arrays)
@@ -88,7 +93,7 @@ def test_a_failed_download_says_how_to_supply_the_set(tmp_path, monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(data, "DOWNLOADS", tmp_path)
-    monkeypatch.setattr(data, "download_and_extract_archive", refuse)
+    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", refuse)
     monkeypatch.delenv("THESIS_DATA", raising=False)
     assert not data.present("lsun")
     with pytest.raises(
@@ -145,6 +150,136 @@ def test_a_folder_without_a_readable_image(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"nonsense")
     with pytest.raises(InputError, match="it has 1 that cannot be read"):
         data.from_folder(tmp_path)
+
+
+# --- folders as people have them ----------------------------------------------------------------------
+
+
+def photo():
+    """80 x 60 pixels: no side is like another."""
+    rows, columns = np.mgrid[0:60, 0:80]
+    values = np.stack([columns * 255 // 80, rows * 255 // 60, np.full((60, 80), 90)], -1).astype(np.uint8)
+    values[:20, :40] = (230, 40, 30)
+    return Image.fromarray(values)
+
+
+def read(folder):
+    """{name: pixels} without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return {path.name: image for path, image in data.readable(folder).items()}
+
+
+def alike(images, most=0):
+    first, *others = images.values()
+    return all((image.int() - first.int()).abs().max() <= most for image in others)
+
+
+def test_a_photograph_stored_turned_is_read_upright(tmp_path):
+    photo().save(tmp_path / "a.png")
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    photo().rotate(90, expand=True).save(tmp_path / "b.png", exif=tag)
+    assert alike(read(tmp_path))
+
+
+def test_all_depths_are_scaled_to_eight_bits(tmp_path):
+    grey = np.array(photo().convert("L"))
+    wide = grey.astype(np.uint16) * 257
+    Image.fromarray(grey).save(tmp_path / "8.png")
+    Image.fromarray(wide).save(tmp_path / "16.png")
+    Image.fromarray(wide).save(tmp_path / "16.tif")
+    Image.fromarray(grey.astype(np.int32) * 257).save(tmp_path / "32.tif")
+    Image.fromarray((grey.astype(np.int64) * (2**31 - 1) // 255).astype(np.int32)).save(tmp_path / "31.tif")
+    Image.fromarray((grey / 255).astype(np.float32)).save(tmp_path / "float.tif")
+    found = read(tmp_path)
+    assert len(found) == 6 and alike(found) and found["8.png"].float().std() > 20
+
+
+def test_what_is_transparent_is_white_whatever_lies_under_it(tmp_path):
+    rgba = np.array(photo().convert("RGBA"))
+    rgba[:, 40:, 3] = 0
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    for under in (0, 255):
+        rgba[:, 40:, :3] = under
+        Image.fromarray(rgba).save(tmp_path / f"{under}.png")
+    found = read(tmp_path)
+    assert len(found) == 3 and alike(found) and (found["0.png"][:, 17:] == 255).all()
+
+
+def test_links_are_followed_and_loops_are_not(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    photo().save(tmp_path / "here" / "a.png")
+    photo().save(tmp_path / "there" / "b.png")
+    photo().save(tmp_path / "there" / "c.png")
+    for name, target in {"more": "../there", "again": "../there", "loop": "..", "self": "."}.items():
+        os.symlink(target, tmp_path / "here" / name)
+    os.symlink("a.png", tmp_path / "here" / "d.png")
+    assert sorted(read(tmp_path / "here")) == ["a.png", "b.png", "c.png", "d.png"]
+
+
+def test_what_programs_leave_behind_is_no_image(tmp_path):
+    for name in ("a.png", ".b.png", ".ipynb_checkpoints/c.png", "__MACOSX/d.png", "Thumbs.db", ".thumbnails/e.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (photo() if name.endswith("png") else Image.new("L", (3, 3))).save(tmp_path / name, "PNG")
+    (tmp_path / "notes.txt").write_text("not an image")
+    assert list(read(tmp_path)) == ["a.png"]
+
+
+def test_every_suffix_that_pillow_reads(tmp_path):
+    for suffix, kind in {"jfif": "JPEG", "jpe": "JPEG", "pgm": "PPM", "jp2": "JPEG2000", "webp": "WEBP"}.items():
+        photo().save(tmp_path / f"x.{suffix}", kind)
+    found = read(tmp_path)
+    assert len(found) == 5 and alike(found, 40)
+    (tmp_path / "x.heic").write_bytes(b"which Pillow does not read")
+    with pytest.warns(UserWarning, match=r"left out 1 unreadable image\(s\), the first is x.heic"):
+        assert len(data.readable(tmp_path)) == 5
+
+
+def test_an_image_too_large_a_pipe_and_a_dead_link_are_left_out_with_one_warning(tmp_path):
+    photo().save(tmp_path / "ok.png")
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "huge.png")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    os.symlink("nowhere", tmp_path / "link.png")
+    with pytest.warns(UserWarning, match=r"left out 3 unreadable image\(s\), the first is huge.png") as caught:
+        assert [path.name for path in data.readable(tmp_path)] == ["ok.png"]
+    assert len(caught) == 1
+
+
+def test_names_of_any_kind(tmp_path):
+    photo().save(tmp_path / "was_$10_now_$8.png")
+    photo().save(tmp_path / "x.png")
+    os.rename(tmp_path / "x.png", os.fsencode(tmp_path) + b"/\xe4.png")
+    assert [data.shown(path).rpartition("/")[2] for path in data.readable(tmp_path)] == [
+        "was_$10_now_$8.png", "\\xe4.png"
+    ]  # fmt: skip
+
+
+def test_a_folder_or_an_archive_that_changed_is_read_again(archive_folder):
+    folder = archive_folder / "photos"
+    folder.mkdir()
+    photo().save(folder / "a.png")
+    first = data.load(str(folder))
+    assert len(first) == 1 and data.load(str(folder)) is first
+    photo().rotate(180).save(folder / "b.png")
+    assert len(data.load(str(folder))) == 2
+    photo().rotate(180).save(folder / "a.png")
+    assert torch.equal(*data.load(str(folder)).pixels)
+    for count in (2, 3):
+        np.savez(archive_folder / "mine.npz", test_images=pixels(count))
+        assert len(data.load("mine")) == count
+
+
+@pytest.mark.parametrize("read", [data.load, data.readable, data.from_folder])
+def test_an_empty_name_is_no_folder(read):
+    with pytest.raises(InputError, match="unknown data set ''|name of a folder of images is empty"):
+        read("")
+
+
+def test_a_normalisation_takes_bytes_only():
+    with pytest.raises(InputError, match="takes uint8 images, 0 to 255, not float32"):
+        data.Normalisation((0.5,) * 3, (0.2,) * 3)(torch.rand(2, 8, 8, 3))
 
 
 def test_calibration_images_are_held_out_class_by_class():

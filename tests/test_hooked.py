@@ -200,6 +200,17 @@ def last():
     return nn.Sequential(nn.Conv2d(3, 4, 3), Permuted(), head)
 
 
+class Tokens(nn.Module):
+    """(N, 12 or 16, 16)."""
+
+    def __init__(self, tokens):
+        super().__init__()
+        self.body, self.norm = nn.Conv1d(3, tokens, 1), nn.LayerNorm(16)
+
+    def forward(self, x):
+        return self.norm(self.body(x[:, :, 0, :16])).mean(2)
+
+
 class Auxiliary(nn.Module):
     """A head that only training calls, as in GoogLeNet."""
 
@@ -215,6 +226,36 @@ def test_layers_that_were_found_but_are_not_called_are_left_out():
     hooked = Hooked(Auxiliary())
     assert hooked.layers == ("body", "aux")
     assert tuple(hooked.forward_layers(images())[1]) == hooked.layers == ("body",)
+
+
+def vision_transformer():
+    torch.manual_seed(0)
+    return torchvision.models.VisionTransformer(16, 4, 2, 2, 32, 48, num_classes=5).eval()
+
+
+def swin():
+    torch.manual_seed(0)
+    return torchvision.models.SwinTransformer([2, 2], 24, [1, 1], [2, 2], [4, 4], num_classes=5).eval()
+
+
+def test_tokens_of_a_transformer_are_read_as_maps():
+    network, seen = vision_transformer(), {}
+    hooked = Hooked(network)
+    assert hooked.layers == ("encoder.layers.encoder_layer_0", "encoder.layers.encoder_layer_1")
+    network.encoder.layers[1].register_forward_hook(lambda module, args, output: seen.update(tokens=output))
+    layers = hooked.forward_layers(images(3, 16, 16))[1]
+    assert layers[hooked.layers[1]].shape == (3, 32, 17, 1)
+    assert torch.equal(layers[hooked.layers[1]].squeeze(3), seen["tokens"].transpose(1, 2))
+
+
+def test_maps_that_have_their_channels_last_are_turned():
+    network, seen = swin(), {}
+    hooked = Hooked(network)
+    assert hooked.layers == ("features.1.0", "features.3.0")
+    network.features[3][0].register_forward_hook(lambda module, args, output: seen.update(map=output))
+    layers = hooked.forward_layers(images(2, 32, 64))[1]
+    assert [tuple(x.shape) for x in layers.values()] == [(2, 24, 16, 32), (2, 48, 8, 16)]
+    assert torch.equal(layers["features.3.0"], seen["map"].permute(0, 3, 1, 2))
 
 
 def plain():
@@ -250,6 +291,8 @@ def test_a_name_that_does_not_exist(name, message):
         (Twice, ["conv"], "layer 'conv' is called twice in one forward pass; name one that is"),
         (Twice, ["idle"], "layer 'idle' is not called in the forward pass"),
         (last, ["1"], r"layer '1' gives \(N, H, W, C\), channels last"),
+        (lambda: Tokens(16), ["norm"], r"layer 'norm' gives a tensor \(2, 16, 16\), not a map"),  # which is which?
+        (lambda: Tokens(12), ["body"], r"layer 'body' gives a tensor \(2, 12, 16\), not a map"),
         (lambda: plain()[:3], ["0"], r"the network gives a tensor \(2, 5, 30, 30\), not logits \(N, K\)"),
     ],
 )

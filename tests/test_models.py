@@ -1,4 +1,5 @@
 import math
+import sys
 
 import pytest
 import torch
@@ -97,3 +98,30 @@ def test_the_thesis_network_has_the_size_of_a_resnet34():
 def test_bad_arguments_are_refused_in_a_sentence(arguments, message):
     with pytest.raises(InputError, match=message):
         resnet34(**arguments)
+
+
+# --- what an import costs -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "module, without",
+    [
+        ("thesis_utils", "torch"),
+        ("thesis_utils.metrics", "torch scipy sklearn"),
+        ("thesis_utils.models", "torchvision torch._dynamo scipy sklearn pandas"),
+        ("thesis_utils.data", "torchvision scipy sklearn pandas"),
+        ("thesis_utils.training, thesis_utils.detector, thesis_utils.baselines", "torchvision scipy sklearn"),
+    ],
+)
+def test_an_import_brings_only_what_it_needs(shell, module, without):
+    script = f"import sys, {module}; print(*(name for name in {without.split()} if name in sys.modules))"
+    assert shell([sys.executable, "-c", script]).stdout.split() == []
+
+
+def test_the_detector_is_there_when_it_is_asked_for():
+    import thesis_utils
+    from thesis_utils.detector import Detector
+
+    assert thesis_utils.Detector is Detector
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = thesis_utils.Nothing

@@ -11,6 +11,7 @@ names; the sets that ship with scikit-learn; the downloads of torchvision and of
 import hashlib
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,21 +19,17 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
-from sklearn.datasets import load_digits, load_sample_images
+from PIL import Image
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
-from torchvision import datasets
-from torchvision.datasets.utils import download_and_extract_archive
-from torchvision.transforms.v2.functional import InterpolationMode, resize
 
 from thesis_utils.errors import InputError
+from thesis_utils.folders import opened, pictures, rgb, shown
 
 SIZE = 32
 CALIBRATION = 2000
 DOWNLOADS = Path(__file__).resolve().parent.parent / "data"
 LSUN_RESIZE = ("https://www.dropbox.com/s/moqh2wh8696c3yl/LSUN_resize.tar.gz?dl=1", "278b7b31c8cb7e804a1465a8ce03a2dc")
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +66,7 @@ def as_images(name, pixels, labels=None, classes=("unlabelled",)):
 
 def to_size(pixels):
     """Bilinear, antialiased resizing of uint8 (N, 3, H, W) to 32x32."""
-    return resize(pixels, [SIZE, SIZE], InterpolationMode.BILINEAR, antialias=True)
+    return F.interpolate(pixels, size=(SIZE, SIZE), mode="bilinear", antialias=True)
 
 
 # --- where images come from -------------------------------------------------------------------------
@@ -77,6 +74,8 @@ def to_size(pixels):
 
 def digits(name, split):
     """scikit-learn's 8x8 handwritten digits, enlarged to 32x32: 0 to 4 or 5 to 9; every third one is a test image."""
+    from sklearn.datasets import load_digits
+
     first = {"digits_0_4": 0, "digits_5_9": 5}[name]
     bunch = load_digits()
     keep = (bunch.target >= first) & (bunch.target < first + 5)
@@ -89,6 +88,8 @@ def digits(name, split):
 
 def photo_patches(name, split):
     """600 patches of 64x64 pixels of scikit-learn's two sample photographs, shrunk to 32x32."""
+    from sklearn.datasets import load_sample_images
+
     rng = np.random.default_rng(0 if split == "test" else 1)
     photos = load_sample_images().images
     patches = []
@@ -106,7 +107,9 @@ def noise(name, split):
 
 
 def cifar(name, split, folder, download):
-    """CIFAR-10 or CIFAR-100 through torchvision."""
+    """CIFAR-10 or CIFAR-100 through torchvision, whose import costs as much as torch's."""
+    from torchvision import datasets
+
     source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
     data = source(folder, train=split == "train", download=download)
     return as_images(name, data.data, data.targets, data.classes)
@@ -114,12 +117,16 @@ def cifar(name, split, folder, download):
 
 def svhn(name, split, folder, download):
     """SVHN's cropped digits through torchvision."""
+    from torchvision import datasets
+
     data = datasets.SVHN(folder, split=split, download=download)
     return as_images(name, data.data.transpose(0, 2, 3, 1), data.labels, range(10))
 
 
 def lsun(name, split, folder, download):
     """LSUN (resize), 10,000 test scenes, from the archive of ODIN's authors."""
+    from torchvision.datasets.utils import download_and_extract_archive
+
     if download:
         url, md5 = LSUN_RESIZE
         download_and_extract_archive(url, folder, filename="LSUN_resize.tar.gz", md5=md5)
@@ -178,23 +185,20 @@ def readable(folder):
 
     An unreadable file is left out, with a warning; a folder without one readable image is an InputError.
     """
-    folder = Path(folder)
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not str(folder):
+        raise InputError("the name of a folder of images is empty; give its path")
     pixels, broken = {}, []
-    for path in paths:
+    for path in pictures(folder):
         try:
-            picture = np.array(Image.open(path).convert("RGB"))
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-            broken.append(path.name)
-        else:
-            pixels[path] = to_size(torch.from_numpy(picture).permute(2, 0, 1)).permute(1, 2, 0)
+            pixels[path] = to_size(torch.from_numpy(opened(path)).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+        except Exception:  # a damaged image fails in any way, one of 200 megapixels by DecompressionBombError
+            broken.append(shown(path.name))
     if not pixels:
         found = f"{len(broken)} that cannot be read" if broken else "none"
-        raise InputError(
-            f"folder {folder} needs at least one readable image ({', '.join(sorted(SUFFIXES))}); it has {found}"
-        )
+        raise InputError(f"folder {shown(folder)} needs at least one readable image (.png, .jpg, ...); it has {found}")
     if broken:
-        warnings.warn(f"{folder}: left out {len(broken)} unreadable image(s), the first is {broken[0]}", stacklevel=2)
+        said = f"left out {len(broken)} unreadable image(s), the first is {broken[0]}"
+        warnings.warn(f"{shown(folder)}: {said}", stacklevel=2)
     return pixels
 
 
@@ -212,6 +216,11 @@ def from_npz(path, split):
         raise InputError(f"{wanted}; it holds {', '.join(held)}")
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or len(pixels) == 0:
         raise InputError(f"{wanted}; its {split}_images are {pixels.dtype} {pixels.shape}")
+    whole = (
+        labels is None or labels.dtype.kind in "iub" or labels.dtype.kind == "f" and (labels == labels.round()).all()
+    )
+    if not whole:
+        raise InputError(f"{wanted}; its {split}_labels must be whole numbers, not {labels.dtype}")
     if classes is None:
         classes = range(1 if labels is None else int(labels.max()) + 1)
     if labels is not None and (labels.shape != (len(pixels),) or labels.min() < 0 or labels.max() >= len(classes)):
@@ -242,9 +251,8 @@ def present(name, split="test"):
     return name in {*SOURCES, *archives()} or name in DOWNLOADED and (DOWNLOADS / f"{name}-{split}").exists()
 
 
-@lru_cache(maxsize=8)
 def load(name, split="test"):
-    """The images of a data set, by name or by folder.
+    """The images of a data set, by name or by folder; read again where the files have changed.
 
     `split` is "train" or "test". Raises InputError, saying what would work, for a name that does not
     exist, a set without that split, an unreadable archive, or a download that fails.
@@ -253,16 +261,31 @@ def load(name, split="test"):
         raise InputError(f"unknown split {split!r}; choose from train, test")
     path = archives().get(name)
     if path:
-        return from_npz(path, split)
-    if name in SOURCES:
-        return SOURCES[name](name, split)
-    if name in DOWNLOADED:
-        return downloaded(name, split)
-    if Path(name).is_dir():
-        return from_folder(name)
+        return loaded(path, split, stamps([path]))
+    if name in SOURCES or name in DOWNLOADED:
+        return loaded(name, split, DOWNLOADS)
+    if name and Path(name).is_dir():
+        return loaded(name, split, stamps(pictures(name)))
     raise InputError(
         f"unknown data set {name!r}; there are {', '.join(names())}, or give the path of a folder of images"
     )
+
+
+def stamps(paths):
+    """What changes when one of the files does."""
+    return tuple((path, *os.lstat(path)[6:]) for path in paths)
+
+
+@lru_cache(maxsize=8)
+def loaded(source, split, version):
+    if isinstance(source, Path):
+        return from_npz(source, split)
+    if source in SOURCES:
+        return SOURCES[source](source, split)
+    return downloaded(source, split) if source in DOWNLOADED else from_folder(source)
+
+
+load.cache_clear = loaded.cache_clear
 
 
 def hold_out(images):
@@ -304,7 +327,10 @@ class Normalisation:
         return cls(tuple(mean.tolist()), tuple(std.tolist()))
 
     def __call__(self, pixels):
-        """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) in channels_last memory."""
+        """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) in channels_last memory; other types are an InputError."""
+        if pixels.dtype != torch.uint8:
+            kind = str(pixels.dtype).removeprefix("torch.")
+            raise InputError(f"a Normalisation takes uint8 images, 0 to 255, not {kind}; give those")
         mean, std = (torch.tensor(v, dtype=torch.float32, device=pixels.device) for v in (self.mean, self.std))
         return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
 
@@ -332,9 +358,32 @@ def batches(images, size, device="cpu"):
         yield pixels.to(device), labels.to(device)
 
 
-def loose_batches(images, size):
-    """A tensor or array (N, ...), `Images`, a Dataset, or an iterable of batches, as an iterable of batches."""
+def loose_batches(images, size, key=None):
+    """A tensor or array (N, ...), `Images`, a Dataset, PIL images or an iterable of batches, as tensors (n, ...)."""
     images = getattr(images, "pixels", images)
-    if isinstance(images, (np.ndarray, torch.Tensor)):
-        return torch.as_tensor(images).split(size)
-    return DataLoader(images, size) if isinstance(images, Dataset) else images
+    if isinstance(images, np.ndarray):
+        images = as_batch(images)
+    if isinstance(images, torch.Tensor):
+        return images.split(size)
+    if isinstance(images, Dataset):
+        images = DataLoader(images, size)
+    elif isinstance(images, (list, tuple)) and isinstance(next(iter(images), None), Image.Image):
+        images = [images[k : k + size] for k in range(0, len(images), size)]
+    return (as_batch(batch, key) for batch in images)
+
+
+def as_batch(batch, key=None):
+    """The images of a batch as a tensor (n, ...): of a dict the entry `key`, of a tuple the first, of PIL `rgb`."""
+    if isinstance(batch, Mapping):
+        if key not in batch:
+            held = ", ".join(map(str, batch))
+            raise InputError(f"a batch is a dict with {held}; name the one with the images: Detector(model, key=...)")
+        batch = batch[key]
+    elif isinstance(batch, (tuple, list)) and len(batch) and not isinstance(batch[0], Image.Image):
+        batch = batch[0]
+    if isinstance(batch, (tuple, list)):
+        batch = [rgb(picture) for picture in batch]
+        if len({picture.shape for picture in batch}) > 1:
+            raise InputError("the images of a batch must have one size; resize them first")
+        batch = np.stack(batch)
+    return torch.as_tensor(np.ascontiguousarray(batch) if isinstance(batch, np.ndarray) else batch)

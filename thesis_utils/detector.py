@@ -18,78 +18,72 @@ chi-squared table but calibrated once more, on images of its own: the conformal 
 What the parts are was chosen without any out-of-distribution data set: `experiments/parts.py`.
 """
 
-import hashlib
-import json
-import zipfile
+import threading
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import false_discovery_control
-from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from thesis_utils import data
+from thesis_utils import data, stored
+from thesis_utils.checks import (
+    hashes,
+    refuse_fickle,
+    refuse_infinite,
+    refuse_level,
+    refuse_training,
+    refused,
+    warn_of_repeats,
+)
 from thesis_utils.errors import InputError
 from thesis_utils.evaluation import BATCH, float32, pooled
-from thesis_utils.files import replace
 from thesis_utils.mahalanobis import TiedGaussian
-from thesis_utils.models import Hooked, channel_log_softmax, fingerprint, unhooked
+from thesis_utils.models import Hooked, channel_log_softmax, checksum, unhooked, unwrapped
 from thesis_utils.scorers import energy
 
-FORMAT = 1  # of a detector's file
 PARTS = ("early", "features", "neighbours", "logits")
 EARLY = 0.2  # share of the layers whose maps are read
 NEIGHBOURS, BANK = 10, 5000  # the k-th nearest of so many training images
 TAIL = 0.1  # share of the reference below which log p goes on in a straight line
 SET_ASIDE, EVERY = 2000, 5  # without calibration images: every fifth image, at most so many
 FEWEST = 20  # calibration images
-KEPT = ("median", "deviation", "reference", "calibration", "bank", "centre", "probe")  # beside the Gaussians
-
-
-def refuse_infinite(rows, count, what):
-    """Refuses NaN and infinity among rows (N, ...), the first of which belongs to image `count`."""
-    finite = rows.flatten(1).isfinite().all(1)
-    if not finite.all():
-        raise InputError(f"image {count + int(finite.int().argmin())} {what} that is no finite number; leave it out")
-
-
-def digest(arrays, about):
-    """SHA-256 of what a file holds."""
-    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name in sorted(arrays):
-        found.update(name.encode() + arrays[name].tobytes())
-    return found.hexdigest()
-
-
-def refuse_training(model):
-    if any(module.training for module in unhooked(model).modules()):
-        raise InputError("the network is in training mode: BatchNorm would change it; call model.eval() first")
-
-
-def refuse_level(name, level):
-    if not 0 < level < 1:
-        raise InputError(f"{name} must lie between 0 and 1, not {level}")
+ONE_PASS = threading.RLock()  # cuDNN's flags are the process', not the thread's
 
 
 def shares(known, x):
-    """(1 + #{known <= x}) / (n + 1) of x (N, ...) among n known (n, ...), column by column: p-values, (N, ...)."""
-    return (1 + (known[:, None] <= x).sum(0)).double() / (len(known) + 1)
+    """(1 + #{known <= x}) / (n + 1) of x (N, ...) among n sorted known ones, column by column: p-values, (N, ...)."""
+    if torch.compiler.is_exporting():  # ONNX has no binary search
+        places = (known[:, None] <= x).sum(0)
+    elif known.ndim == 1:
+        places = torch.searchsorted(known, x, right=True)
+    else:
+        places = torch.searchsorted(known.T.contiguous(), x.T.contiguous(), right=True).T
+    return (1 + places).double() / (len(known) + 1)
 
 
 class Sample:
     """A random sample of at most `size` rows of a stream: those whose random keys are the largest."""
 
     def __init__(self, size):
-        self.size, self.generator, self.keys, self.kept = size, torch.Generator().manual_seed(0), torch.zeros(0), None
+        self.size, self.generator = size, torch.Generator().manual_seed(0)
+        self.keys, self.kept = torch.zeros(0).float(), None
 
     def add(self, rows):
-        keys = torch.cat([self.keys, torch.rand(len(rows), generator=self.generator)])
+        keys = torch.cat([self.keys, torch.rand(len(rows), generator=self.generator, dtype=torch.float32)])
         rows = rows if self.kept is None else torch.cat([self.kept, rows])
         self.keys, places = keys.topk(min(self.size, len(keys)))
         self.kept = rows[places.to(rows.device)]
+
+
+def as_given(images):
+    return images
+
+
+def precise(x):
+    """In float32 at least: half a precision is too little to sum in."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class Detector:
@@ -99,51 +93,63 @@ class Detector:
     module, which is then hooked (`layers` as there). `transform` turns batches of images, as you have them, into what
     the model takes, for example `data.Normalisation`; without it the model takes them as they are.
 
-    Images are given as a tensor or array (N, ...), `data.Images`, a Dataset, or an iterable of batches, such as a
-    DataLoader (of a tuple the first entry counts). Bad input is an InputError.
+    Images are given as a tensor or array (N, ...), `data.Images`, a Dataset, a list of PIL images, or an iterable of
+    batches, such as a DataLoader; of a batch that is a tuple the first entry counts, of a dict the entry `key`. What is
+    not in batches yet goes through the network `batch_size` images at a time. Bad input is an InputError.
     """
 
-    def __init__(self, model, transform=None, layers=None):
+    def __init__(self, model, transform=None, layers=None, batch_size=BATCH, key=None):
+        model = unwrapped(model)
+        if isinstance(model, torch.jit.ScriptModule):
+            raise InputError("a TorchScript module cannot be read inside; give the Python module that it was made from")
         self.model = model if hasattr(model, "forward_layers") else Hooked(model, layers)
-        self.transform = transform or (lambda images: images)
-        self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        self.transform, self.batch_size, self.key = transform or as_given, batch_size, key
+        parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(0).float())
+        self.device, self.precision = parameter.device, parameter.dtype
         self.shape = self.probe = self.calibration = None
 
     # --- from images to readings ------------------------------------------------------------------------
 
-    @torch.inference_mode()
-    @float32()
-    def features(self, images):
+    def features(self, batch):
         """What is read of a batch in one forward pass: {name: (N, D)}, the layers' spatial means among them."""
-        return self.read(*self.model.forward_layers(self.transform(images)))
+        device = self.device.type
+        with ONE_PASS, torch.inference_mode(), float32(), torch.autocast(device, enabled=False):
+            images = batch.to(self.device, copy=True)  # transforms and networks may work in place
+            return self.read(*self.model.forward_layers(self.transform(images)))
 
     def read(self, logits, layers):
-        early = []
+        early, layers = [], {name: precise(x) for name, x in layers.items()}
         for name in self.early:
             z = channel_log_softmax(layers[name]).flatten(2)
             early += [z.amax((1, 2)), z.amin((1, 2))]
         means = {f"mean/{name}": x for name, x in pooled(layers).items()}
-        return {"early": torch.stack(early, 1), "logits": energy(logits)[:, None], **means}
+        return {"early": torch.stack(early, 1), "logits": energy(precise(logits))[:, None], **means}
 
     @property
     def early(self):
         return self.model.layers[: max(1, round(EARLY * len(self.model.layers)))]
 
-    def stream(self, images, what):
-        """`features` of all images, batch by batch, with a progress bar; refuses what cannot be read."""
+    def stream(self, images, what, fitting=False):
+        """`features` of all images, batch by batch, with a progress bar; refuses what cannot be read.
+
+        When fitting, with each image's hash, and the first image tells whether the answer is the image's own.
+        """
         refuse_training(self.model)
         count = 0
-        for batch in tqdm(data.loose_batches(images, BATCH), what, delay=2, mininterval=2, unit=" batches"):
-            batch = torch.as_tensor(batch[0] if isinstance(batch, (tuple, list)) else batch)
+        batches = data.loose_batches(images, self.batch_size, self.key)
+        for batch in tqdm(batches, what, delay=2, mininterval=2, unit=" batches"):
             self.check(batch, count)
             try:
-                features = self.features(batch.to(self.device))
-            except RuntimeError as error:
-                reason = str(error).splitlines()[0]
-                raise InputError(f"the network does not take images of shape {self.shape}: {reason}") from None
-            refuse_infinite(torch.cat([*features.values()], 1), count, "makes the network's outputs something")
+                features = self.features(batch)
+                refuse_infinite(
+                    torch.cat([*features.values()], 1), count, "makes the network's outputs something", self.cure
+                )
+                if fitting and not count and len(batch):
+                    refuse_fickle(self.features, batch[:1], self.device, self.tolerance)
+            except (RuntimeError, MemoryError) as error:
+                raise refused(error, batch) from None
             count += len(batch)
-            yield features
+            yield features | {"hash": hashes(batch)} if fitting else features
         if not count:
             raise InputError("there is no image to read; give at least one")
 
@@ -158,6 +164,16 @@ class Detector:
             )
         refuse_infinite(batch, count, "has a pixel")
         self.shape, self.kind = shape, kind
+
+    @property
+    def cure(self):
+        half = torch.finfo(self.precision).max < 1e5
+        return "half precision overflows above 65504, model.float() does not" if half else "leave it out"
+
+    @property
+    def tolerance(self):
+        """By what share two readings of one image may differ: other batches and devices round otherwise."""
+        return max(1e-3, torch.finfo(self.precision).eps ** 0.5)
 
     def directions(self, x):
         """Unit vectors (N, D) of the last layer's spatial means, from their mean on."""
@@ -214,29 +230,41 @@ class Detector:
         The guarantee holds for calibration images that the network was NOT trained on, drawn like those to come:
         images that it knows by heart say little about new ones. Without `calibration` a fifth of `images`, at most
         2,000, is set aside: sound only where the network was trained on none of them. Streams: memory holds 5,000
-        images' last features and those set aside. Fewer than 20 images to calibrate are an InputError.
+        images' last features, those set aside and eight bytes an image. Fewer than 20 images to calibrate are an
+        InputError, some that repeat or were fitted on a warning.
         """
-        self.shape, self.probe, gaussians, sample, aside, count = None, None, {}, Sample(BANK), [], 0
-        for features in self.stream(images, "fitting"):
-            place = torch.arange(count, count + len(features["logits"]), device=self.device)
+        self.shape, self.probe, self.images, gaussians, sample = None, None, 0, {}, Sample(BANK)
+        self.weights, aside, seen, count = checksum(self.model), [], [], 0
+        for features in self.stream(images, "fitting", fitting=True):
+            place = torch.arange(count, count + len(features["logits"]))
             count += len(place)
             if calibration is None:
                 out = (place % EVERY == 0) & (place < EVERY * SET_ASIDE)
-                aside.append({name: x[out] for name, x in features.items()})
-                features = {name: x[~out] for name, x in features.items()}
+                aside.append({name: x[out.to(x.device)] for name, x in features.items()})
+                features = {name: x[~out.to(x.device)] for name, x in features.items()}
             if not len(features["logits"]):
                 continue
+            self.images += len(features["logits"])
+            seen.append(features["hash"])
             of_one_class = torch.zeros(len(features["logits"]), device=self.device)
             for key in (key for key in features if key.startswith("mean/")):
                 gaussians.setdefault(key[5:], TiedGaussian()).partial_fit(features[key], of_one_class)
             sample.add(features[f"mean/{self.model.layers[-1]}"])
         if not gaussians:
             raise InputError("0 calibration image(s) are too few beside 1 to fit; give more images")
-        self.gaussians = {name: gaussian.finish() for name, gaussian in gaussians.items()}
+        resolution = torch.finfo(self.precision).eps
+        self.gaussians = {name: gaussian.finish(resolution) for name, gaussian in gaussians.items()}
         self.centre = self.gaussians[self.model.layers[-1]].means[0]
         self.bank = self.directions(sample.kept).half()
-        held = aside if calibration is None else self.stream(calibration, "calibrating")
-        return self.calibrate(torch.cat([self.readings(features) for features in held]))
+        held, readings, others = aside, [], []
+        if calibration is not None:
+            held = self.stream(calibration, "calibrating", fitting=True)
+        for features in held:
+            readings.append(self.readings(features))
+            others.append(features["hash"])
+        self.calibrate(torch.cat(readings))
+        warn_of_repeats(torch.cat(others).numpy(), torch.cat(seen).numpy())
+        return self
 
     def calibrate(self, readings):
         """The reference of the parts and the calibration of their combination, from calibration images' readings."""
@@ -251,15 +279,28 @@ class Detector:
         self.probe = self.probed()
         return self
 
+    def p_values_of(self, features):
+        """Conformal p-values (N,) from `features`."""
+        return shares(self.calibration, self.log_p(self.confidences(self.readings(features))).sum(1))
+
     def parts(self, images):
         """(standardised readings, logs of the parts' p-values) of all images."""
-        self.fitted()
+        self.unchanged()
         readings = torch.cat([self.readings(features) for features in self.stream(images, "reading")])
         return self.standardised(readings), self.log_p(self.confidences(readings))
 
     def fitted(self):
         if self.probe is None:
             raise InputError("the detector is not fitted yet; call fit(images, calibration) or Detector.load")
+
+    def unchanged(self):
+        """Refuses a detector that is not fitted, or whose network is no longer what it was."""
+        self.fitted()
+        device = next((p.device for p in self.model.parameters() if p.is_floating_point()), self.device)
+        if device != self.device:
+            raise InputError(f"the network has moved to {device}, the detector is on {self.device}; move it back")
+        if checksum(self.model) != self.weights:
+            raise InputError("the network's weights have changed since the detector was fitted; fit it anew")
 
     def score(self, images):
         """Fisher's statistic, the sum of the parts' log p, (N,): larger = more in-distribution."""
@@ -281,17 +322,19 @@ class Detector:
         if fdr is None:
             threshold = self.threshold(0.05 if alpha is None else alpha)
             return self.p_values(images) <= threshold
-        refuse_level("fdr", fdr)
-        return false_discovery_control(self.p_values(images)) <= fdr
+        from scipy.stats import false_discovery_control  # costs a second
 
-    def threshold(self, alpha):
+        threshold = self.threshold(fdr, "fdr")
+        return false_discovery_control(self.p_values(images)) <= threshold
+
+    def threshold(self, alpha, name="alpha"):
         """The p-value up to which an image is called an outlier: alpha, but for rounding; refuses one out of reach."""
-        refuse_level("alpha", alpha)
+        refuse_level(name, alpha)
         self.fitted()
         least = 1 / (len(self.calibration) + 1)
         if alpha < least * (1 - 1e-9):
             raise InputError(
-                f"an alpha of {alpha} needs {2 * int(np.ceil(1 / alpha - 1 - 1e-9))} calibration images, half of them "
+                f"an {name} of {alpha} needs {2 * int(np.ceil(1 / alpha - 1 - 1e-9))} calibration images, half of them "
                 f"for the combination, which here has {len(self.calibration)}; they allow {least:.3g} and above"
             )
         return alpha + 1e-12
@@ -311,90 +354,74 @@ class Detector:
         table = table.assign(p_value=shares(self.calibration, log_p.sum(1)).cpu().numpy(), given_away_by=names)
         return table if alpha is None else table.assign(outlier=table.p_value <= threshold)
 
+    def report(self):
+        """What this detector is and promises, as a DataFrame with one row a fact.
+
+        False alarms: of new in-distribution images a share of alpha is called outliers on average over calibrations. Of
+        this one it is a draw from Beta(k, n + 1 - k) with k = floor(alpha (n + 1)), given by its central 95 %.
+        """
+        from scipy.stats import beta
+
+        self.fitted()
+        n = len(self.calibration)
+        rows = {
+            "network": type(unhooked(self.model)).__name__,
+            "layers that are read": len(self.gaussians),
+            "size of an image": " x ".join(map(str, self.shape)) + f", {self.kind}",
+            "images fitted on": self.images,
+            "calibration images, for the parts": len(self.reference),
+            "calibration images, for their combination": n,
+            "least alpha": 1 / (n + 1),
+        }
+        for alpha in (0.01, 0.05, 0.1):
+            k = int(alpha * (n + 1) + 1e-9)
+            if k:
+                rows[f"false alarms at alpha = {alpha}, expected"] = k / (n + 1)
+                rows[f"false alarms at alpha = {alpha}, low"], rows[f"false alarms at alpha = {alpha}, high"] = (
+                    beta.ppf(q, k, n + 1 - k) for q in (0.025, 0.975)
+                )
+        return pd.DataFrame({"value": rows.values()}, index=pd.Index(rows, name="fact"), dtype=object)
+
     # --- files ------------------------------------------------------------------------------------------
 
-    def probed(self):
-        """The early readings and the energy of one fixed image of noise: what tells another transform apart."""
+    def examples(self):
+        """Four made-up images, two of fine and two of coarse noise, of the fitted size and type."""
+        generator = torch.Generator().manual_seed(0)
+        fine = torch.rand(2, *self.shape, generator=generator, dtype=torch.float32)
+        coarse = F.interpolate(torch.rand(2, 1, 4, 4, 4, generator=generator, dtype=torch.float32), self.shape)[:, 0]
         scale = 255 if self.kind == "uint8" else 1
-        noise = scale * torch.rand(1, *self.shape, generator=torch.Generator().manual_seed(0))
-        features = self.features(noise.to(self.device, getattr(torch, self.kind)))
-        return torch.cat([features["early"], features["logits"]], 1).double()[0]
+        return (scale * torch.cat([fine, coarse])).to(getattr(torch, self.kind))
+
+    def probed(self):
+        """All readings of `examples`, (4, R): what tells another transform, activation or padding apart."""
+        return self.readings(self.features(self.examples()))
+
+    def computes_as_fitted(self):
+        try:
+            off = (self.probed() - self.probe).abs()
+        except (RuntimeError, InputError):  # the network does not take what the transform gives
+            return False
+        return bool((off <= self.tolerance * (self.probe.abs() + self.deviation)).all())
 
     def save(self, path):
-        """Writes what was fitted, not the network: a NumPy archive without pickled objects."""
-        self.fitted()
-        arrays = {name: getattr(self, name) for name in KEPT}
-        for name, gaussian in self.gaussians.items():
-            arrays |= {f"gaussian/{name}/{key}": value for key, value in gaussian.state().items()}
-        about = {
-            "format": FORMAT, "network": fingerprint(self.model), "layers": self.model.layers,
-            "gaussians": [*self.gaussians], "shape": self.shape, "kind": self.kind,
-        }  # fmt: skip
-        arrays = {key: value.cpu().numpy() for key, value in arrays.items()}
-        about["digest"] = digest(arrays, json.loads(json.dumps(about | {"digest": None})))
-        arrays["about"] = np.array(json.dumps(about))
-
-        def write(unfinished):
-            with open(unfinished, "wb") as file:
-                np.savez(file, **arrays)
-
-        replace(Path(path), write)
+        """Writes what was fitted, not the network: tensors that `torch.load` reads with `weights_only`."""
+        self.unchanged()
+        stored.save(self, Path(path))
 
     @classmethod
-    def load(cls, path, model, transform=None):
-        """A detector from its file, for the network and the transform that it was fitted with; others are refused."""
-        refuse_training(model)
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files if key != "about"}
-                about = json.loads(str(archive["about"]))
-            if about["format"] == FORMAT and about["digest"] != digest(arrays, {**about, "digest": None}):
-                raise ValueError("it was changed")
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} is not a detector's file ({error}); write one with detector.save") from None
-        if about["format"] != FORMAT:
-            raise InputError(f"{path} has format {about['format']}, this version reads {FORMAT}; fit and save it anew")
-        if about["network"] != fingerprint(model):
-            raise InputError(f"{path} belongs to another network: its weights differ; load those, or fit a detector")
-        one = cls(model, transform, about["layers"])
-        one.shape, one.kind = tuple(about["shape"]), about["kind"]
-        arrays = {name: torch.from_numpy(value) for name, value in arrays.items()}
-        for name in KEPT:
-            setattr(one, name, arrays[name].to(one.device))
-        one.gaussians = {}
-        for name in about["gaussians"]:
-            state = {key: arrays[f"gaussian/{name}/{key}"] for key in ("means", "whitening", "origin")}
-            one.gaussians[name] = TiedGaussian.from_state(state, one.device)
-        try:
-            alike = torch.allclose(one.probed(), one.probe, rtol=1e-2, atol=1e-2)
-        except (RuntimeError, InputError):  # the network does not take what the transform gives
-            alike = False
-        if not alike or [*one.model.layers] != about["layers"]:
-            raise InputError(f"{path} was fitted with another transform or other layers; give the same to load")
-        return one
+    def load(cls, path, model, transform=None, **options):
+        """A detector from its file, for the network and the transform that it was fitted with; others are refused.
+
+        The network is the same if its weights are and if it makes the same readings of made-up images. `options` are
+        `batch_size` and `key`.
+        """
+        return stored.load(cls, path, model, transform, options)
 
     def export(self, path):
-        """Writes network, transform and detector as one ONNX file: images -> logits (N, K) and p_values (N,)."""
-        self.fitted()
+        """Writes network, transform and detector as one ONNX file: images -> logits (N, K) and p_values (N,).
 
-        class Whole(nn.Module):
-            def __init__(self, detector):
-                super().__init__()
-                self.model, self.detector = detector.model, detector
-
-            def forward(self, images):
-                logits, layers = self.model.forward_layers(self.detector.transform(images))
-                readings = self.detector.readings(self.detector.read(logits, layers))
-                log_p = self.detector.log_p(self.detector.confidences(readings))
-                return logits, shares(self.detector.calibration, log_p.sum(1))
-
-        try:
-            import onnxscript  # noqa: F401, torch's exporter needs it
-        except ImportError:
-            raise InputError("to export takes two more packages: pip install onnx onnxscript") from None
-        example = (torch.zeros(2, *self.shape, dtype=getattr(torch, self.kind), device=self.device),)
-        program = torch.onnx.export(
-            Whole(self).eval(), example, input_names=["images"], output_names=["logits", "p_values"],
-            dynamic_shapes=({0: torch.export.Dim("count")},), dynamo=True, verbose=False,
-        )  # fmt: skip
-        replace(Path(path), lambda unfinished: program.save(unfinished, external_data=False))
+        Where onnxruntime is installed, the file is refused if its p-values of made-up images differ from this
+        detector's by more than a rank, in a batch or alone.
+        """
+        self.unchanged()
+        stored.export(self, Path(path))

@@ -9,7 +9,6 @@ in-distribution ones.
 """
 
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
 from thesis_utils.errors import InputError
@@ -62,8 +61,12 @@ class TiedGaussian(Fitted):
         self.moments += shifted.T @ shifted
         return self
 
-    def finish(self):
-        """Class means and whitening from what `partial_fit` has gathered; labels without an image are left out."""
+    def finish(self, resolution=0.0):
+        """Class means and whitening from what `partial_fit` has gathered; labels without an image are left out.
+
+        `resolution` is the relative precision of the features (`torch.finfo(dtype).eps`): directions in which they
+        deviate by less than 64 of its steps are left out, since there rounding is what varies.
+        """
         seen = self.counts > 0
         counts, sums = self.counts[seen, None], self.sums[seen]
         means = sums / counts
@@ -71,7 +74,9 @@ class TiedGaussian(Fitted):
         self.means = means + self.origin
         # S = U diag(v) U^T; distances use only directions in which features vary, as with the pseudo-inverse
         variances, directions = torch.linalg.eigh(self.covariance)
-        kept = variances > variances.max() * len(variances) * torch.finfo(torch.float64).eps
+        least = variances.max() * len(variances) * torch.finfo(torch.float64).eps
+        size = self.means.square().max() + self.covariance.diagonal().max()
+        kept = variances > max(least, size * (64 * resolution) ** 2)
         self.whitening = directions[:, kept] / variances[kept].sqrt()
         return self
 
@@ -114,6 +119,8 @@ class Ensemble(Fitted):
     """Logistic regression over the Mahalanobis scores (N, B) of B blocks; `score` is its logit, (N,)."""
 
     def fit(self, id_scores, ood_scores):
+        from sklearn.linear_model import LogisticRegression  # costs a second
+
         both = torch.cat([torch.as_tensor(id_scores), torch.as_tensor(ood_scores)]).double()
         self.centre, self.scale = both.mean(0), both.std(0).clamp_min(1e-12)
         is_id = torch.cat([torch.ones(len(id_scores)), torch.zeros(len(ood_scores))])

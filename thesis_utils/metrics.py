@@ -7,9 +7,9 @@ A raw score has no agreed direction at an intermediate layer, so an AUROC comes 
 `best_direction` (an oracle, the thesis' reading), `fixed_direction` and `two_sided` (no oracle).
 """
 
+from statistics import NormalDist
+
 import numpy as np
-from scipy.stats import norm, rankdata
-from sklearn.metrics import average_precision_score
 
 from thesis_utils.errors import InputError
 
@@ -36,12 +36,16 @@ def placements(id_scores, ood_scores):
     """For each image, the share of the other class on its wrong side (ties count half).
 
     Returns (N,) shares of OOD scores below each in-distribution score and (M,) shares of in-distribution scores
-    above each OOD score, from mid-ranks (Sun and Xu 2014). The mean of either is the AUROC.
+    above each OOD score (DeLong et al. 1988). The mean of either is the AUROC.
     """
     id_scores, ood_scores = both(id_scores, ood_scores)
-    n, m = len(id_scores), len(ood_scores)
-    ranks = rankdata(np.concatenate([id_scores, ood_scores]))
-    return (ranks[:n] - rankdata(id_scores)) / m, 1 - (ranks[n:] - rankdata(ood_scores)) / n
+    return below(id_scores, ood_scores), 1 - below(ood_scores, id_scores)
+
+
+def below(scores, others):
+    """The share of `others` below each score; those equal to it count half."""
+    others = np.sort(others)
+    return (np.searchsorted(others, scores, "left") + np.searchsorted(others, scores, "right")) / 2 / len(others)
 
 
 def auroc(id_scores, ood_scores):
@@ -54,18 +58,17 @@ def delong_interval(id_scores, ood_scores, level=0.95):
 
     The variance is var(V10) / N + var(V01) / M of the placements; needs two images of each kind.
     """
-    return _interval(*placements(id_scores, ood_scores), level)
+    area, low, high = around(*placements(id_scores, ood_scores), level)
+    return max(low, 0.0), min(high, 1.0)
 
 
-def _half_width(above, below, level):
-    if min(len(above), len(below)) < 2:
+def around(first, second, level):
+    """(mean, low, high) of placements of in-distribution images, (N,), and of the others, (M,), or of differences."""
+    if min(len(first), len(second)) < 2:
         raise InputError("a DeLong interval needs at least two in-distribution and two out-of-distribution scores")
-    return norm.ppf((1 + level) / 2) * np.sqrt(above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below))
-
-
-def _interval(above, below, level=0.95):
-    half = _half_width(above, below, level)
-    return float(max(above.mean() - half, 0)), float(min(above.mean() + half, 1))
+    deviation = np.sqrt(first.var(ddof=1) / len(first) + second.var(ddof=1) / len(second))
+    half = NormalDist().inv_cdf((1 + level) / 2) * deviation
+    return float(first.mean()), float(first.mean() - half), float(first.mean() + half)
 
 
 def delong_difference(first, second, level=0.95):
@@ -77,10 +80,8 @@ def delong_difference(first, second, level=0.95):
     """
     if any(len(a) != len(b) for a, b in zip(first, second)):
         raise InputError("a paired comparison needs both scores of the same images")
-    (above, below), (other_above, other_below) = placements(*first), placements(*second)
-    above, below = above - other_above, below - other_below
-    half = _half_width(above, below, level)
-    return float(above.mean()), float(above.mean() - half), float(above.mean() + half)
+    one, other = placements(*first), placements(*second)
+    return around(one[0] - other[0], one[1] - other[1], level)
 
 
 def delong_covariance(id_scores, ood_scores):
@@ -109,11 +110,11 @@ def aupr(id_scores, ood_scores, positive="in"):
     if positive not in ("in", "out"):
         raise InputError(f"positive must be in or out, not {positive!r}")
     id_scores, ood_scores = both(id_scores, ood_scores)
-    is_id = np.concatenate([np.ones(len(id_scores)), np.zeros(len(ood_scores))])
-    scores = np.concatenate([id_scores, ood_scores])
-    return float(
-        average_precision_score(is_id, scores) if positive == "in" else average_precision_score(1 - is_id, -scores)
-    )
+    known, unknown = (id_scores, ood_scores) if positive == "in" else (-ood_scores, -id_scores)
+    values, counts = np.unique(known, return_counts=True)
+    found = counts[::-1].cumsum()[::-1]  # of the positives, from each value up
+    wrong = len(unknown) - np.searchsorted(np.sort(unknown), values)
+    return float((counts / len(known) * found / (found + wrong)).sum())
 
 
 def best_direction(id_scores, ood_scores):
@@ -142,12 +143,11 @@ def two_sided_confidence(scores, calibration_scores):
 
 def summary(id_confidences, ood_confidences):
     """All metrics of one score: a dict of auroc with its DeLong interval, fpr95, aupr_in, aupr_out."""
-    above, below = placements(id_confidences, ood_confidences)
-    low, high = _interval(above, below)
+    area, low, high = around(*placements(id_confidences, ood_confidences), 0.95)
     return {
-        "auroc": float(above.mean()),
-        "auroc_low": low,
-        "auroc_high": high,
+        "auroc": area,
+        "auroc_low": max(low, 0.0),
+        "auroc_high": min(high, 1.0),
         "fpr95": fpr_at_tpr(id_confidences, ood_confidences),
         "aupr_in": aupr(id_confidences, ood_confidences),
         "aupr_out": aupr(id_confidences, ood_confidences, positive="out"),

@@ -14,6 +14,7 @@ replaces the ReLU after each of the 16 skip connections (slides 4, 5 and 14); th
 import difflib
 import hashlib
 import math
+import threading
 from collections import Counter
 from contextlib import ExitStack
 from functools import partial
@@ -189,36 +190,59 @@ def built(kind, num_classes, width, activation, padding="zero"):
 
 
 def block_names(model):
-    """Names of the network's residual blocks or stages, in the order in which it holds them.
+    """Names of the network's residual blocks, transformer blocks or stages, in the order in which it holds them.
 
-    They are the outermost modules with a forward pass of their own (a Sequential only chains its parts) that hold
-    convolutions and of whose class there are several. A network without such modules is read at its convolutions.
+    They are the outermost modules with a forward pass of their own (a Sequential only chains its parts) that hold a
+    convolution or two linear layers and of whose class there are several. A network without such modules is read at
+    its convolutions.
     """
-    kinds = Counter(type(module) for module in model.modules())
-    convolutions = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
-    names = []
-    for name, module in model.named_modules():
-        if not name or (names and name.startswith(f"{names[-1]}.")):
+    modules, names = list(model.named_modules()), []
+    kinds = Counter(type(module) for _, module in modules)
+    for name, module in modules:
+        if not name or kinds[type(module)] == 1 or (names and name.startswith(f"{names[-1]}.")):
             continue
         own = type(module).forward not in (nn.Module.forward, nn.Sequential.forward)
-        if own and kinds[type(module)] > 1 and any(other.startswith(f"{name}.") for other in convolutions):
+        held = Counter(type(other) for other in list(module.modules())[1:])
+        if own and (held[nn.Conv2d] or held[nn.Linear] > 1):
             names.append(name)
-    return names or convolutions
+    return names or [name for name, module in modules if isinstance(module, nn.Conv2d)]
 
 
-def check(x, images, axes, what, wanted):
-    if not (isinstance(x, torch.Tensor) and x.ndim == axes and x.shape[0] == images.shape[0]):
-        got = f"a tensor {tuple(x.shape)}" if isinstance(x, torch.Tensor) else f"a {type(x).__name__}"
-        raise InputError(f"{what} gives {got}, not {wanted}")
+def refuse(output, what, wanted):
+    got = f"a tensor {tuple(output.shape)}" if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"
+    raise InputError(f"{what} gives {got}, not {wanted}")
+
+
+def as_map(name, module, output, count):
+    """The output of a module for `count` images as a map (N, C, H, W); tokens (N, T, C) become (N, C, T, 1).
+
+    Transformers have their channels last. Which axis that is say the module's LayerNorms and, where they do not, its
+    linear layers: where neither knows the last axis and it alone, the output is refused.
+    """
+    what, wanted = f"layer {name!r}", "a map (N, C, H, W); name a module that gives one"
+    if not (isinstance(output, torch.Tensor) and output.ndim in (3, 4) and output.shape[0] == count):
+        refuse(output, what, wanted)
+    norms = {part.normalized_shape[-1] for part in module.modules() if isinstance(part, (nn.LayerNorm, nn.RMSNorm))}
+    linear = {part.out_features for part in module.modules() if norms and isinstance(part, nn.Linear)}
+    channels_last = any(output.shape[-1] in known and output.shape[1] not in known for known in (norms, norms | linear))
+    if output.ndim == 3:
+        if not channels_last:
+            refuse(output, what, wanted)
+        return output.transpose(1, 2)[..., None]
+    if channels_last:
+        return output.permute(0, 3, 1, 2)
+    if output.shape[1] == output.shape[2] != output.shape[3]:
+        raise InputError(f"{what} gives (N, H, W, C), channels last; name one that gives (N, C, H, W)")
+    return output
 
 
 class Hooked(nn.Module):
     """Any classifier, read in its one forward pass through forward hooks; scorers take it like a `ResNet34`.
 
-    `layers` are names of modules that give (N, C, H, W), as in `model.named_modules()`; without them, `block_names`.
-    `stages`, which the Mahalanobis ensemble weighs, is the last read layer at each spatial resolution. The first
-    forward pass settles it for good, so that images of another size meet the same ensemble. The wrapped model stays
-    as it is: hooks are there only during a forward pass.
+    `layers` are names of modules that give (N, C, H, W) or what `as_map` makes of it, as in `model.named_modules()`;
+    without them, `block_names`. `stages`, which the Mahalanobis ensemble weighs, is the last read layer at each spatial
+    resolution. The first forward pass settles it for good, so that images of another size meet the same ensemble. The
+    wrapped model stays as it is: hooks are there only during a forward pass, and only for the thread that runs it.
 
     Raises InputError for a name that is no module, and in the forward pass for a layer that gives no map, is not called
     or is called twice, and for an output that is not logits (N, K).
@@ -226,6 +250,7 @@ class Hooked(nn.Module):
 
     def __init__(self, model, layers=None):
         super().__init__()
+        model = unwrapped(model)
         self.model, self.training, self.ends, self.found = model, model.training, None, layers is None
         self.layers = tuple(dict.fromkeys([layers] if isinstance(layers, str) else layers or block_names(model)))
         names = dict(model.named_modules(remove_duplicate=False))
@@ -248,21 +273,22 @@ class Hooked(nn.Module):
 
     def forward_layers(self, images):
         """One forward pass: logits (N, K) and {name: (N, C, H, W)}, in the order in which the layers are called."""
-        layers = {}
+        layers, thread = {}, threading.get_ident()
 
         def keep(name, module, args, output):
+            if threading.get_ident() != thread:
+                return
             if name in layers:
                 raise InputError(f"layer {name!r} is called twice in one forward pass; name one that is called once")
-            check(output, images, 4, f"layer {name!r}", "a map (N, C, H, W); name a module that gives one")
-            if output.shape[1] == output.shape[2] != output.shape[3]:
-                raise InputError(f"layer {name!r} gives (N, H, W, C), channels last; name one that gives (N, C, H, W)")
-            layers[name] = output.clone()  # the next module may work in place, as torchvision's ReLUs do
+            # the next module may work in place, as torchvision's ReLUs do
+            layers[name] = as_map(name, module, output, images.shape[0]).clone()
 
         with ExitStack() as hooks:
             for name in self.layers:
                 hooks.enter_context(self.model.get_submodule(name).register_forward_hook(partial(keep, name)))
             logits = self.model(images)
-        check(logits, images, 2, "the network", "logits (N, K); wrap it in a module that returns them")
+        if not (isinstance(logits, torch.Tensor) and logits.ndim == 2 and logits.shape[0] == images.shape[0]):
+            refuse(logits, "the network", "logits (N, K); wrap it in a module that returns them")
         if self.found:  # some networks hold auxiliary heads that they do not call
             self.layers = tuple(name for name in self.layers if name in layers)
         for name in self.layers:
@@ -281,15 +307,44 @@ class Hooked(nn.Module):
         return {name: channel_log_softmax(layers[name]) for name in self.layers}
 
 
+def unwrapped(model):
+    """The network inside DataParallel, DistributedDataParallel and torch.compile."""
+    while True:
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif hasattr(model, "_orig_mod"):  # as torch.compile names it
+            model = model._orig_mod
+        else:
+            return model
+
+
 def unhooked(model):
     """The network itself, without the `Hooked` around it."""
-    return model.model if isinstance(model, Hooked) else model
+    return model.model if isinstance(model, Hooked) else unwrapped(model)
+
+
+def tensors(value):
+    """The tensors in an entry of a state dict: quantised layers keep tuples of them beside types."""
+    if isinstance(value, (tuple, list)):
+        return [tensor for part in value for tensor in tensors(part)]
+    return [value.dequantize() if value.is_quantized else value] if isinstance(value, torch.Tensor) else []
 
 
 def fingerprint(model):
     """SHA-256 of a network's weights and buffers and their names."""
     digest = hashlib.sha256()
-    for name, value in unhooked(model).state_dict().items():
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    for name, entry in unhooked(model).state_dict().items():
+        for value in tensors(entry):
+            digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def checksum(model):
+    """A sum over the bits of all weights and buffers: quick enough to see before each use whether they changed."""
+    kept = (x.detach() for x in (*model.parameters(), *model.buffers()) if x.element_size() in INTEGERS)
+    sums = [x.view(INTEGERS[x.element_size()]).sum(dtype=torch.int64) for x in kept]
+    return int(torch.stack(sums).sum()) if sums else 0
