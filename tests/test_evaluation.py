@@ -1,14 +1,15 @@
 """All scores of all layers from one forward pass; and the recorded network's scores, pinned."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
 
-from thesis_utils import data, evaluation, runs
+from thesis_utils import data, evaluation, metrics, runs
 from thesis_utils.models import LAYERS, resnet34
 from thesis_utils.runs import run as store
-from thesis_utils.scorers import AGGREGATIONS
+from thesis_utils.scorers import AGGREGATIONS, sign
 
 GOLDEN = ROOT / "tests" / "golden_noise.parquet"
 
@@ -84,3 +85,16 @@ def shipped_scores():
     """All scores of `noise`'s first 32 images by the log-softmax network that is recorded with its weights."""
     shipped = runs.opened(store.RECORDED / runs.configure().name)
     return next(shipped.scorer.stream(data.load("noise").subset(torch.arange(32))))
+
+
+def test_the_covariance_of_what_is_compared_gives_the_interval_of_a_difference():
+    """In the direction of `sign`: MSP is high, MiSP low where a prediction is sure."""
+    rng = np.random.default_rng(0)
+    names = ["fc/msp", "fc/misp", "layer1.1/max_of_msp", "layer1.1/min_of_misp", evaluation.CORRECT]
+    known, unknown = (pd.DataFrame(rng.normal(size=(80, 5)), columns=names) for _ in range(2))
+    table = evaluation.covariance(known, unknown.drop(columns=evaluation.CORRECT))
+    assert list(table) == list(table.index) == ["fc/msp", "fc/misp", "layer1.1/min_of_misp"]
+    pairs = [[sign(name) * scores[name] for scores in (known, unknown)] for name in ("fc/misp", "layer1.1/min_of_misp")]
+    _, low, high = metrics.delong_difference(*pairs)
+    variance = table.iloc[1, 1] + table.iloc[2, 2] - 2 * table.iloc[1, 2]
+    assert 1.959964 * variance**0.5 == pytest.approx((high - low) / 2, rel=1e-5)

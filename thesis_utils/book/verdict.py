@@ -147,10 +147,11 @@ def matrix(scenes=SCENES[0]):
     return claims(scenes).pivot(index="claim", columns="width", values="verdict").reindex(CLAIMS.claim.unique())
 
 
-def on_widest(scenes=SCENES[0]):
-    """Of each claim the row of `claims` at the widest recorded width that has it; it is the verdict."""
+def on_widest(scenes=SCENES[0], width=None):
+    """Of each claim the row of `claims` at the widest recorded width that has it, or at `width`; it is the verdict."""
     found = claims(scenes)
-    return found[found.verdict.ne(ABSENT)].groupby("claim").last().reindex(CLAIMS.claim.unique())
+    found = found[found.verdict.ne(ABSENT) & (True if width is None else found.width.eq(width))]
+    return found.groupby("claim").last().reindex(CLAIMS.claim.unique())
 
 
 # --- numbers ------------------------------------------------------------------------------------------
