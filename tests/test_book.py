@@ -7,6 +7,8 @@ import pytest
 from conftest import ROOT
 from playwright.sync_api import sync_playwright
 
+from thesis_utils import __version__
+
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = [
     "--no-sandbox",
@@ -41,6 +43,18 @@ def test_every_chapter_is_a_page(html):
     assert (
         chapters | {"index.html", "intro.html", "method.html", "recipe.html", "numbers.html", "glossary.html"} <= pages
     )
+
+
+def test_references_are_by_author_and_year_and_lead_to_their_papers(html):
+    page = (html / "references.html").read_text()
+    assert "Hendrycks and Gimpel, 2017" in page and "Liu et al., 2020" in page and "Liu et al., 2024" in page
+    assert 'href="https://arxiv.org/abs/1610.02136"' in page and 'href="https://doi.org/10.2307/2531595"' in page
+
+
+def test_a_page_says_its_version_and_has_no_button_that_leads_nowhere(html):
+    page = (html / "method.html").read_text()
+    assert f"Version {__version__}." in page and "Last updated on" in page
+    assert "btn-source-repository-button" not in page and "btn-source-issues-button" not in page
 
 
 def test_progress_bars_and_warnings_leave_no_litter(html):

@@ -82,6 +82,14 @@ def test_one_out_distribution_and_a_folder_of_images(shell, tmp_path):
         assert outputs(tmp_path / "out.ipynb")[0] >= 5
 
 
+def test_the_misprint_of_slide_36_is_marked_and_no_difference_is_taken_with_it(shell, tmp_path):
+    words = ["papermill", "02_benchmark.ipynb", str(tmp_path / "out.ipynb"), "-p", "dataset", "cifar100"]
+    shell(words, cwd=ROOT / "notebooks")
+    shown = outputs(tmp_path / "out.ipynb")[1]
+    assert any("8.50<br />(misprint)" in one or "8.50\n(misprint)" in one for one in shown)
+    assert not any("85.78" in one for one in shown)  # what 8.50 would make of slide 36's MiSP, 94.28
+
+
 def test_papermill_at_a_terminal_without_an_output_path(shell, tmp_path):
     """As typed: papermill alone would refuse it."""
     shutil.copy(ROOT / "notebooks" / "02_benchmark.ipynb", tmp_path)
@@ -110,3 +118,10 @@ def test_a_misspelt_out_distribution_names_the_sets_that_exist(shell, tmp_path):
     failed = shell([*words, "-p", "profile", "demo"], cwd=ROOT / "notebooks", check=False)
     assert failed.returncode
     assert "InputError: unknown data set 'svnh'; there are cifar10, " in failed.stderr
+
+
+def test_an_in_distribution_without_networks_names_those_that_have_some(shell, tmp_path):
+    words = ["papermill", "02_benchmark.ipynb", str(tmp_path / "out.ipynb"), "-p", "dataset", "svhn"]
+    failed = shell(words, cwd=ROOT / "notebooks", check=False)
+    assert failed.returncode
+    assert "InputError: dataset must be one of digits_0_4, cifar10, cifar100, not 'svhn'" in failed.stderr
