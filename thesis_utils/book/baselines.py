@@ -11,15 +11,12 @@ import pandas as pd
 from thesis_utils import runs
 from thesis_utils.book import numbers, thesis
 
-PROTOCOLS = {  # what somebody may look at who chooses
-    "none": "in-distribution images, distorted by an adversarial step",
-    "held_out": "one other out-distribution",
-    "oracle": "the tested set (oracle)",
-}
-CHOSEN_ON = {
+CHOSEN_ON = {  # on what somebody chooses a layer and a direction
     "oracle": "the tested set (oracle)", "held_out": "another set", "FGSM": "adversarial images",
     "distorted": "distorted images",
 }  # fmt: skip
+PAPERS = {("msp", False): "MSP", ("odin", True): "ODIN", ("mahalanobis", False): "ensemble",
+          ("mahalanobis", True): "ensemble, step"}  # fmt: skip
 
 
 @lru_cache
@@ -41,7 +38,7 @@ def choose(areas):
     return layer, bool(areas[layer] < 50)
 
 
-def layerwise(run, ood, dataset):
+def layerwise(run, ood):
     """AUROC (percent) of min of MiSP in the fixed direction at each layer of a run: a Series, empty if unscored."""
     table = numbers.frame()
     rows = table[table.run.eq(run) & table.ood.eq(ood) & table.aggregation.eq("min_of_misp")
@@ -52,16 +49,17 @@ def layerwise(run, ood, dataset):
 def chosen(run, ood, dataset, how):
     """(layer, turned, AUROC in percent) of min of MiSP, layer and direction chosen as `how` says; None: nothing to see.
 
-    `how` is a key of CHOSEN_ON. The direction is "high scores are out-of-distribution" where `turned` is False.
+    `how` is a key of CHOSEN_ON. High scores are out-of-distribution, and low ones where `turned`. `held_out` chooses by
+    the in-distribution's test images against those of the far set, or of the near one where the far one is tested.
     """
-    tested = layerwise(run, ood, dataset)
+    tested = layerwise(run, ood)
     near, far = runs.near_and_far(dataset)
     if how in ("FGSM", "distorted"):
         rows = numbers.experiment("match")
         rows = rows[rows.run.eq(run) & rows.variant.eq(how)] if len(rows) else rows
         seen = 100 * rows.set_index("layer").value if len(rows) else pd.Series(dtype=float)
     else:
-        seen = tested if how == "oracle" else layerwise(run, near if ood == far else far, dataset)
+        seen = tested if how == "oracle" else layerwise(run, near if ood == far else far)
     if seen.empty or tested.empty:
         return None
     layer, turned = choose(seen)
@@ -70,7 +68,11 @@ def chosen(run, ood, dataset, how):
 
 @lru_cache
 def equal_choices(dataset="cifar10", network=numbers.network("log_softmax")):
-    """Min of MiSP as chosen, and the ensemble: a row a (run, ood, how): layer, turned, chosen, ensemble (percent)."""
+    """Min of MiSP as chosen, and the ensemble, a row a (run, ood, how), AUROCs in percent.
+
+    Columns run, width, ood, how (in words), layer, turned, chosen (AUROC), ensemble (AUROC, the ensemble fitted on
+    adversarial images), place ("layer1.1 ↑").
+    """
     table = numbers.frame().query("usual and dataset == @dataset and network == @network and fine_tuning == 'none' "
                                   "and architecture == 'resnet34'")  # fmt: skip
     ensembles = table[table.score.eq("ensemble/mahalanobis_none") & table.reading.eq("fixed_direction")]
@@ -79,15 +81,18 @@ def equal_choices(dataset="cifar10", network=numbers.network("log_softmax")):
         for how, words in CHOSEN_ON.items():
             found = chosen(row.run, row.ood, dataset, how)
             if found:
-                rows.append((row.run, row.width, row.ood, words, *found, row.ours))
-    return pd.DataFrame(rows, columns=["run", "width", "ood", "how", "layer", "turned", "chosen", "ensemble"])
+                place = f"{found[0]} {'↓' if found[1] else '↑'}"
+                rows.append((row.run, row.width, row.ood, words, *found, row.ours, place))
+    columns = ["run", "width", "ood", "how", "layer", "turned", "chosen", "ensemble", "place"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def equal_terms(dataset="cifar10"):
     """Min of MiSP minus the ensemble by how layer and direction were chosen: `numbers.over_seeds` by (how, ood)."""
     table = equal_choices(dataset)
-    table = table.assign(ours=table.chosen - table.ensemble, low=table.ensemble, high=table.ensemble, note="")
-    return numbers.over_seeds(table.assign(thesis=float("nan")), "how", "ood")
+    nothing = dict.fromkeys(["low", "high", "thesis"], float("nan"))
+    table = table.assign(ours=table.chosen - table.ensemble, note="", **nothing)
+    return numbers.over_seeds(table, "how", "ood")
 
 
 def equal_runs(dataset="cifar10"):
@@ -95,5 +100,7 @@ def equal_runs(dataset="cifar10"):
 
 
 def papers():
-    """Lee et al.'s (2018) own numbers for ResNet-34 on CIFAR-10; FPR95 with the in-distribution positive."""
-    return thesis.PAPERS
+    """Lee et al.'s (2018) own numbers for ResNet-34 on CIFAR-10, percent; FPR95 with the in-distribution positive."""
+    table = thesis.PAPERS
+    labels = [PAPERS[place] for place in zip(table.method, table.preprocessing)]
+    return table.assign(method=labels, protocol=table.protocol.replace("", "nothing to choose"))
