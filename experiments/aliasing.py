@@ -2,20 +2,18 @@
 
     THESIS_DATA=... python -m experiments.aliasing        # a quarter of an hour on two CPU cores
 
-- aliasing_images.csv: without a network, of each set's first 2,000 test images: `power` by cycles an image, how many
-  `images`, the `median` of their high-frequency energy, and the `auroc` of an energy as a score against as many
-  CIFAR-10 images, and against all of them.
-- aliasing_within.csv: within CIFAR-10's test images, Spearman's rank correlation of min of MiSP at each layer (MiSP at
-  `fc`) with a property of the image that needs no network, in every recorded run.
+- aliasing_images.csv: without a network, of each set's first 2,000 test images: `power` by cycles an image, how many,
+  `median` high-frequency energy, `auroc` of an energy as a score against as many CIFAR-10 images, and against all.
+- aliasing_within.csv: within CIFAR-10, Spearman's rank correlation of min of MiSP (MiSP at `fc`) with a property of
+  the image that needs no network, in every recorded run.
 - aliasing_matched.csv: AUROC of the recorded scores, of all pairs of a CIFAR-10 image and another, and only of those
-  that have about the same high-frequency energy (both are in the same of `STRATA` groups by it); `pairs`, their share.
+  of about the same energy (both are in the same of `STRATA` groups by it); `pairs`, their share.
 - aliasing.csv: AUROC at each layer, of the networks that have their weights, against images made for this question.
 - aliasing_sharpened.csv: scores of a photograph that is blurred and sharpened, beside quantiles of whole sets' scores.
 
-Expected, if fine detail is what the first layers see: within CIFAR-10 the score falls with high-frequency energy;
-CIFAR-10 images with the spectra of scenes are told apart like scenes, and scenes with the spectra of CIFAR-10 no
-longer; nor are images of equal high-frequency energy. Each could have come out otherwise. Near-Nyquist energy was
-added when the last had. An AUROC is above a half where the other set's score is higher, or its energy lower.
+Expected, if fine detail is what the first layers see: the score falls with high-frequency energy; CIFAR-10 images with
+the spectra of scenes are told apart like scenes, scenes with the spectra of CIFAR-10 no longer; nor are images of equal
+energy. Each could have come out otherwise. Near-Nyquist energy was added when the last had. An AUROC is above a half where the other set's score is higher, or its energy lower.
 """
 
 from functools import cache

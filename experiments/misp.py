@@ -6,13 +6,11 @@
 misp_agreement.csv  in every recorded run, within each set, Spearman's rank correlation of MiSP with the score `metric`,
                     and of ASP with energy; all as confidences
 misp_logits.csv     AUROC of the score `metric` of the logits as they are, and divided by their norm (LogitNorm, Wei et
-                    al. 2022, here at scoring time) times the calibration images' mean norm: what is left without it
-misp_maps.csv       of each layer's min of MiSP: where and in which channel of which pixel the minimum is, and whether
-                    the pixels' logsumexp alone ranks images as it does
+                    al. 2022, here at scoring time) times the calibration images' mean norm
+misp_maps.csv       where and in which channel each layer's min of MiSP is, and whether the logsumexp ranks as it does
 misp_epochs.csv     AUROC of the final layer's scores after each epoch (`variant`) of a training; calibration accuracy
 
-But for the first: ReLU and log-softmax at lambda 0, CIFAR-10, profile compact, one seed; 2,000 images of each set, at
-random.
+The last three: ReLU and log-softmax at lambda 0, profile compact, one seed; 2,000 images of each set, at random.
 """
 
 import sys
@@ -162,7 +160,6 @@ def maps(run):
             size = round(32 / 2 ** (int(layer[5]) - 1))
             values = {quantity: one[quantity].double().mean() for quantity in ("zero", "border", "contrast")}
             values["commonest_channel"] = shares.max()
-            values["effective_channels"] = shares.pow(-shares).prod()
             values["border_of_map"] = 1 - (size - 2) ** 2 / size**2
             values["rank_correlation"] = spearmanr(one["misp"], one["energy"]).statistic
             if name != run.config.dataset:

@@ -113,3 +113,19 @@ def test_pages_in_a_browser(html, browser):
         formulas += page.evaluate("document.querySelectorAll('mjx-container').length")
         page.close()
     assert figures >= 8 and tables >= 12 and formulas >= 10
+
+
+def test_the_slider_moves_picture_and_score(html, browser):
+    """On the chapter about aliasing; without scripts there is the picture as it is, and no slider."""
+    address = (html / "notebooks" / "09_aliasing.html").as_uri()
+    page, said, pictures = browser.new_page(), [], set()
+    page.goto(address)
+    for place in ("0", "10", "20"):
+        page.locator("#sharpen input").fill(place)
+        said.append(page.locator("#sharpen output").inner_text())
+        pictures.add(page.locator("#sharpen img").first.get_attribute("src"))
+    assert [text.split()[0] for text in said] == ["Blurred", "As", "Sharpened"] and len(pictures) == 3
+    still = browser.new_context(java_script_enabled=False).new_page()
+    still.goto(address)
+    assert still.locator("#sharpen output").inner_text() == said[1]
+    assert not still.locator("#sharpen input").is_visible()

@@ -116,7 +116,7 @@ def no_network_figure(layer="layer1.1"):
     axes[0, 0].set(xlim=(45, 101), xlabel="AUROC against CIFAR-10 in the better direction, %")
     axes[0, 0].set_title(f"{rows.network.iloc[0]}, width {rows.width.iloc[0]}", fontsize="medium")
     plots.legend(figure, axes[0, 0], columns=1)
-    alt = ("Dot plot, a row a data set. On SVHN, both scenes and CIFAR-100 the sum of squares without a network "
-           "stands beside the first layer or to the right of it; on scenes with CIFAR-10's spectrum both are near 50, "
-           "and the final layer is as far to the right as on other scenes.")  # fmt: skip
+    alt = ("Dot plot, a row a data set. On SVHN, the scenes and CIFAR-100 the sum of squares without a network stands "
+           "beside the first layer or right of it; on scenes with CIFAR-10's spectrum both are near 50 %, and the "
+           "final layer is as far right as on other scenes.")  # fmt: skip
     return plots.draw(figure, alt, table.round(2), rows.run.unique())
