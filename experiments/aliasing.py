@@ -13,7 +13,8 @@
 
 Expected, if fine detail is what the first layers see: the score falls with high-frequency energy; CIFAR-10 images with
 the spectra of scenes are told apart like scenes, scenes with the spectra of CIFAR-10 no longer; nor are images of equal
-energy. Each could have come out otherwise. Near-Nyquist energy was added when the last had. An AUROC is above a half where the other set's score is higher, or its energy lower.
+energy. Each could have come out otherwise. Near-Nyquist energy was added when the last had. An AUROC is above a half
+where the other set's score is higher, or its energy lower.
 """
 
 from functools import cache

@@ -18,7 +18,7 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -334,7 +334,8 @@ class Run:
         """The network's `Detector`: fitted on its training images, calibrated on those held out; kept in the folder."""
         path = self.folder / "fitted.detector"
         if path.exists():
-            return method.Detector.load(path, *self.network)
+            with suppress(InputError if not self.recorded else ()):  # of your own, an older version's is fitted anew
+                return method.Detector.load(path, *self.network)
         detector = method.Detector(*self.network).fit(*method.data.hold_out(self.training_images()))
         self.keep(path, detector.save)
         return detector
@@ -344,7 +345,9 @@ class Run:
         import torch
 
         images = method.data.readable(folder)
-        return self.detector.explain(torch.stack([*images.values()]), alpha).assign(path=[*map(str, images)])
+        return self.detector.explain(torch.stack([*images.values()]), alpha).assign(
+            path=[method.data.shown(path) for path in images]
+        )
 
     # --- images, and their scores ------------------------------------------------------------------------
 
