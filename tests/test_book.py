@@ -82,8 +82,8 @@ def test_pages_in_a_browser(html, browser):
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri())
         page.wait_for_load_state("load")
-        if page.query_selector(".math"):
-            page.wait_for_selector("mjx-container")
+        page.wait_for_timeout(300)  # index.html leads on to the first page
+        page.wait_for_function("!document.querySelector('.math') || document.querySelector('mjx-container')")
         outside = [url for url in requests if not url.startswith(("file:", "data:", "blob:"))]
         assert not outside and not errors, (path.name, outside, errors)
         sizes = page.eval_on_selector_all("main img", "images => images.map(i => i.naturalWidth)")
