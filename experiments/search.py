@@ -23,6 +23,7 @@ MUON = SGD | dict(optimizer="muon", learning_rate=0.03, padding="mean")
 CHANGES = (  # what is changed of which recipe
     (MUON, {}),
     (MUON, dict(padding="zero")),
+    (MUON, dict(batch_size=512, learning_rate=0.06)),
     (MUON, dict(learning_rate=0.02)),
     (SGD, dict(padding="mean")),
     (SGD, {}),
@@ -38,7 +39,7 @@ CHANGES = (  # what is changed of which recipe
 
 
 def configurations(activations):
-    for seed, changes in ((0, CHANGES[:5]), (1, CHANGES[:5]), (0, CHANGES[5:]), (1, CHANGES[5:])):
+    for seed, changes in ((0, CHANGES[:6]), (1, CHANGES[:6]), (0, CHANGES[6:]), (1, CHANGES[6:])):
         for recipe, change in changes:
             for activation in activations:
                 if activation != "softmax" or (change, seed) == ({}, 0) and recipe is MUON:

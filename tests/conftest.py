@@ -34,12 +34,12 @@ def shell(tmp_path_factory):
 
 def interrupted(monkeypatch, after):
     """The step of that number, of all trainings from now on, raises what Ctrl-C raises."""
-    steps, augment = [], data.augment
+    steps, shift = [], data.shift
 
     def step(*arguments):
         steps.append(None)
         if len(steps) == after:
             raise KeyboardInterrupt
-        return augment(*arguments)
+        return shift(*arguments)
 
-    monkeypatch.setattr(data, "augment", step)
+    monkeypatch.setattr(data, "shift", step)

@@ -99,12 +99,12 @@ def test_nan_stops_the_training_and_keeps_the_last_good_checkpoint(tmp_path, mon
     config = runs.configure("demo", **TINY)
     calls = []
 
-    def poisoned(pixels, generator, flip):
+    def poisoned(pixels, drawn):
         calls.append(None)
-        return real(pixels, generator, flip)
+        return real(pixels, drawn)
 
-    real, normalise = data.augment, data.Normalisation.__call__
-    monkeypatch.setattr(data, "augment", poisoned)
+    real, normalise = data.shift, data.Normalisation.__call__
+    monkeypatch.setattr(data, "shift", poisoned)
     bad = lambda self, pixels: normalise(self, pixels) * (torch.nan if len(calls) == 6 else 1)  # noqa: E731
     monkeypatch.setattr(data.Normalisation, "__call__", bad)
     with pytest.raises(
@@ -127,9 +127,9 @@ def test_seeds_make_the_training(tmp_path):
 
 def test_images_grow_in_equal_shares_of_the_steps():
     images = torch.randn(2, 3, 32, 32)
-    sizes = [training.resized(images, (16, 24, 32), step / 9).shape[-1] for step in range(9)]
+    sizes = [training.size_at((16, 24, 32), step / 9) for step in range(9)]
     assert sizes == [16] * 3 + [24] * 3 + [32] * 3
-    torch.testing.assert_close(training.resized(torch.ones(1, 3, 32, 32), (16, 32), 0.0), torch.ones(1, 3, 16, 16))
+    torch.testing.assert_close(training.resized(torch.ones(1, 3, 32, 32), 16), torch.ones(1, 3, 16, 16))
 
 
 @pytest.mark.parametrize("optimizer, kind", [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])

@@ -331,25 +331,43 @@ class Normalisation:
         if pixels.dtype != torch.uint8:
             kind = str(pixels.dtype).removeprefix("torch.")
             raise InputError(f"a Normalisation takes uint8 images, 0 to 255, not {kind}; give those")
-        mean, std = (torch.tensor(v, dtype=torch.float32, device=pixels.device) for v in (self.mean, self.std))
+        mean, std = (on(pixels.device, values) for values in (self.mean, self.std))
         return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
 
 
-def augment(pixels, generator, flip=True, padding=4):
-    """Random crops out of the zero-padded image and, with `flip`, random mirror images: uint8 (N, H, W, 3)."""
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def on(device, values):
+    """Numbers as a float32 tensor on a device; kept, since to copy them waits for a GPU."""
+    return torch.tensor(values, dtype=torch.float32, device=device)
+
+
+def draw(count, generator, flip=True, padding=4):
+    """What `shift` does to each of `count` images: rows and columns it is moved by, whether mirrored; int64 (3, count)."""
+
+    def one(high):
+        return torch.randint(high, (count, 1), generator=generator, device=generator.device)[:, 0]
+
+    rows = one(2 * padding + 1)
+    mirrored = one(2) if flip else torch.zeros_like(rows)
+    return torch.stack([rows, one(2 * padding + 1), mirrored])
+
+
+def shift(pixels, drawn, padding=4):
+    """Crops out of the zero-padded images and mirror images, as `draw` says: uint8 (N, H, W, 3) on drawn's device."""
     count, height, width, _ = pixels.shape
     device = pixels.device
-
-    def draw(high):
-        return torch.randint(high, (count, 1), generator=generator, device=generator.device).to(device)
-
+    rows, columns, mirrored = drawn[..., None]
     padded = F.pad(pixels, (0, 0, padding, padding, padding, padding))
-    rows = draw(2 * padding + 1) + torch.arange(height, device=device)
-    columns = torch.arange(width, device=device).expand(count, width)
-    if flip:
-        columns = torch.where(draw(2) == 1, columns.flip(1), columns)
-    columns = draw(2 * padding + 1) + columns
+    rows = rows + torch.arange(height, device=device)
+    along = torch.arange(width, device=device).expand(count, width)
+    columns = columns + torch.where(mirrored == 1, along.flip(1), along)
     return padded[torch.arange(count, device=device)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def augment(pixels, generator, flip=True):
+    """Random crops out of the zero-padded image and, with `flip`, random mirror images: uint8 (N, H, W, 3)."""
+    return shift(pixels, draw(len(pixels), generator, flip).to(pixels.device))
 
 
 def batches(images, size, device="cpu"):

@@ -28,9 +28,12 @@ def pooled(layers):
     return {name: x.mean((2, 3)) for name, x in layers.items()}
 
 
-def float32():
-    """The context in which a GPU, too, computes convolutions of float32 in float32."""
-    return torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
+def float32(benchmark=False):
+    """The context in which a GPU, too, computes convolutions of float32 in float32.
+
+    With `benchmark` cuDNN tries its ways of a convolution of new shapes and keeps the fastest: for shapes that stay.
+    """
+    return torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, benchmark=benchmark, allow_tf32=False)
 
 
 class Scorer:

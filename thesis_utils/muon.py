@@ -8,25 +8,30 @@ sqrt(out): BatchNorm makes its scale arbitrary, and so the rate alone decides ho
 CIFAR-10 speed record airbench94_muon.py, from which the constants are.
 """
 
+from collections import defaultdict
+
 import torch
 
 
-def orthogonalised(matrix, steps=3):
-    """The nearest matrix with singular values of about 1 (0.5 to 1.2 after 3 steps): (R, C) -> (R, C).
+def orthogonalised(matrices, steps=3):
+    """The nearest matrices with singular values of about 1 (0.5 to 1.2 after 3 steps): (N, R, C) -> (N, R, C).
 
     Newton-Schulz: the singular values s of matrix / norm are iterated by 3.4445 s - 4.7750 s^3 + 2.0315 s^5.
     """
-    if matrix.shape[0] > matrix.shape[1]:
-        return orthogonalised(matrix.T, steps).T
-    x = matrix / (matrix.norm() + 1e-7)
+    if matrices.shape[1] > matrices.shape[2]:
+        return orthogonalised(matrices.mT, steps).mT
+    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(steps):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = 3.4445 * x + (2.0315 * gram @ gram - 4.7750 * gram) @ x
     return x
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised, for parameters of at least two axes, the first of them the outputs."""
+    """Nesterov momentum, orthogonalised, for parameters of at least two axes, the first of them the outputs.
+
+    Kernels of one shape are stepped together: a GPU is busy with few large products.
+    """
 
     def __init__(self, kernels, lr, momentum=0.95):
         super().__init__(kernels, dict(lr=lr, momentum=momentum))
@@ -34,13 +39,20 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
+            alike = defaultdict(list)
             for kernel in group["params"]:
-                if kernel.grad is None:
-                    continue
-                state = self.state[kernel]
-                if not state:
-                    state["momentum"] = torch.zeros_like(kernel)
-                average = state["momentum"].lerp_(kernel.grad, 1 - group["momentum"])
-                update = orthogonalised(kernel.grad.lerp(average, group["momentum"]).flatten(1))
-                kernel.mul_(len(kernel) ** 0.5 / kernel.norm())
-                kernel.add_(update.view_as(kernel), alpha=-group["lr"])
+                if kernel.grad is not None:
+                    alike[kernel.shape].append(kernel)
+            for kernels in alike.values():
+                directions = torch.stack([self.direction(kernel, group["momentum"]) for kernel in kernels])
+                updates = orthogonalised(directions.flatten(2)) * group["lr"]
+                for kernel, update in zip(kernels, updates):
+                    kernel.mul_(len(kernel) ** 0.5 / kernel.norm()).sub_(update.view_as(kernel))
+
+    def direction(self, kernel, momentum):
+        """Nesterov's: the gradient, moved towards its running mean."""
+        state = self.state[kernel]
+        if not state:
+            state["momentum"] = torch.zeros_like(kernel)
+        average = state["momentum"].lerp_(kernel.grad, 1 - momentum)
+        return kernel.grad.lerp(average, momentum)

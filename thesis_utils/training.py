@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from thesis_utils import data
+from thesis_utils import data, graphs
 from thesis_utils.architectures import ARCHITECTURES
 from thesis_utils.errors import Diverged, InputError
 from thesis_utils.evaluation import float32
@@ -25,7 +25,8 @@ from thesis_utils.files import replace
 from thesis_utils.losses import FINE_TUNING, entropy_loss
 from thesis_utils.muon import Muon
 
-CHECK_EVERY = 20  # steps between two looks at the loss: looking waits for the device
+CHECK_EVERY = 20  # steps between two looks at the loss; on a GPU, for which looking would wait, an epoch's
+NEVER = 2**62
 
 
 def best_device():
@@ -63,12 +64,13 @@ def accuracy(model, images, normalise, batch_size=500):
     return float(sum(hits)) / len(images)
 
 
-def resized(images, sizes, progress):
-    """Images (N, C, H, W) at the one of `sizes` (pixels) whose turn is at `progress`, the share (0 to 1) of steps done.
+def size_at(sizes, progress):
+    """The one of `sizes` (pixels) whose turn is at `progress`, the share (0 to 1) of steps done: each lasts as long."""
+    return sizes[int(progress * len(sizes))]
 
-    Each size lasts for an equal share of the steps.
-    """
-    size = sizes[int(progress * len(sizes))]
+
+def resized(images, size):
+    """Images (N, C, H, W) at a size in pixels, with antialiasing."""
     if size == images.shape[-1]:
         return images
     return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
@@ -123,7 +125,80 @@ def resumed(path, device, precision, images):
     return state
 
 
-@float32()
+def planned(config, count, others, generator):
+    """What an epoch's steps see, each a row: images (S, B) of `count`, how `data.shift` moves them (S, 3, B + O) and, of
+    a fine-tuning, which of the `others` outliers join them (S, O)."""
+    order = torch.randperm(count, generator=generator).split(config.batch_size)[: count // config.batch_size]
+    drawn, strangers = [], []
+    for chosen in order:
+        if others:
+            wanted = config.outliers_per_image * len(chosen)
+            strangers.append(torch.randint(others, (wanted,), generator=generator))
+        shown = len(chosen) + (len(strangers[-1]) if others else 0)
+        drawn.append(data.draw(shown, generator, config.flip))
+    return [torch.stack(part) for part in (order, drawn, strangers) if part]
+
+
+class Step:
+    """A training's step: forward, backward and the optimizers'; on a GPU compiled and, for Muon, replayed.
+
+    `begin` starts an epoch. `sums` are the steps' cross-entropy, entropy loss and accuracy since, summed; `first_bad`
+    is the first of them whose loss or gradient is not finite, if there is one, counted from 0.
+    """
+
+    def __init__(self, config, model, normalise, optimizers, images, outliers=None):
+        device = next(model.parameters()).device
+        self.config, self.model, self.normalise, self.optimizers = config, model, normalise, optimizers
+        self.pixels, self.labels = images.pixels.to(device), images.labels.to(device)
+        self.outliers = None if outliers is None else outliers.pixels.to(device)
+        self.sums, self.done = torch.zeros(3, device=device), torch.zeros((), dtype=torch.long, device=device)
+        self.first_bad = torch.zeros_like(self.done)
+        self.run, self.entropy_loss = self.once, entropy_loss
+        if device.type == "cuda":
+            self.entropy_loss = graphs.compiled(model, entropy_loss)
+            if config.optimizer == "muon":  # the other optimizers' momenta run through a cycle, which no graph would see
+                self.run = graphs.Replayed(self.once, optimizers)
+
+    def begin(self):
+        self.sums.zero_()
+        self.done.zero_()
+        self.first_bad.fill_(NEVER)
+
+    def __call__(self, size, chosen, drawn, strangers=None):
+        """On the chosen images (B,) and outliers (O,), moved as drawn (3, B + O), of `size` pixels."""
+        self.run(size, chosen, drawn, *([] if strangers is None else [strangers]))
+
+    def once(self, size, chosen, drawn, strangers=None):
+        config, model, labels = self.config, self.model, self.labels[chosen]
+        seen = self.pixels[chosen]
+        if strangers is not None:
+            seen = torch.cat([seen, self.outliers[strangers]])
+        inputs = resized(self.normalise(data.shift(seen, drawn)), size)
+        with autocast(inputs.device, config.precision):
+            logits, layers = model.forward_layers(inputs)
+        logits, outlier_logits = logits.float().tensor_split([len(chosen)])
+        cross_entropy = loss = F.cross_entropy(logits, labels)
+        entropy = torch.zeros_like(loss)
+        if config.entropy_factor:
+            maps = [z[: len(chosen)] for z in model.log_probs(layers).values()]
+            entropy = self.entropy_loss(maps, config.entropy_reduction)
+            loss = cross_entropy + config.entropy_factor * entropy
+        if strangers is not None:
+            loss = loss + FINE_TUNING[config.fine_tuning](logits, outlier_logits)
+        model.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+        with autocast(inputs.device, config.precision):  # of Muon's products
+            for optimizer in self.optimizers:
+                optimizer.step()
+        hits = (logits.argmax(1) == labels).float().mean()
+        self.sums.add_(torch.stack([cross_entropy.detach(), entropy.detach(), hits]))
+        bad = ~(loss.detach() + norm).isfinite()
+        self.first_bad.copy_(torch.where(bad, self.first_bad.minimum(self.done), self.first_bad))
+        self.done.add_(1)
+
+
+@float32(benchmark=True)
 def train(config, folder, device=None, trained=None, after_epoch=None):
     """Trains the network of `config` (a `runs.Config`), or goes on from `folder/training.pt`.
 
@@ -145,11 +220,11 @@ def train(config, folder, device=None, trained=None, after_epoch=None):
     model = ARCHITECTURES[config.architecture](len(images.classes), config.width, config.activation, config.padding)
     model = model.to(device, memory_format=torch.channels_last)
     epochs, learning_rate, sizes = config.epochs, config.learning_rate, config.image_sizes
-    outlier_loss = FINE_TUNING.get(config.fine_tuning)
-    if outlier_loss:
+    outliers, checksums = None, whole.checksum
+    if config.fine_tuning != "none":
         model.load_state_dict(trained)
-        others = data.load(config.outliers, "train")
-        outliers = others.pixels.to(device)
+        outliers = data.load(config.outliers, "train")
+        checksums += outliers.checksum
         epochs, learning_rate, sizes = config.tuning_epochs, config.tuning_rate, (data.SIZE,)
     optimizers = optimizers_of(config, model, learning_rate)
     steps = len(images) // config.batch_size
@@ -160,7 +235,6 @@ def train(config, folder, device=None, trained=None, after_epoch=None):
     for optimizer, schedule in zip(optimizers, schedules):
         kind = type(optimizer).__name__
         parts |= {f"{kind} optimizer": optimizer, f"{kind} schedule": schedule}
-    checksums = whole.checksum + (others.checksum if outlier_loss else "")
     origin = {"precision": precision_on(device, config.precision), "images": checksums}
     if state := resumed(path, device, **origin):
         for name, part in parts.items():
@@ -168,58 +242,34 @@ def train(config, folder, device=None, trained=None, after_epoch=None):
         history, seconds = state["history"], state["seconds"]
     folder.mkdir(parents=True, exist_ok=True)
 
-    pixels, labels = images.pixels.to(device), images.labels.to(device)
+    step = Step(config, model, normalise, optimizers, images, outliers)
+    check_every = steps if device.type == "cuda" else CHECK_EVERY
     for epoch in range(len(history) + 1, epochs + 1):
         started = time.perf_counter()
         generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
-        order = torch.randperm(len(images), generator=generator).to(device)
+        plan = planned(config, len(images), len(outliers or ()), generator)
+        plan = zip(*(part.to(device) for part in plan))
         model.train()
-        sums = torch.zeros(3, device=device)  # cross-entropy, entropy, hits
-        first_bad = torch.tensor(steps, device=device)
-        bar = tqdm(order.split(config.batch_size)[:steps], f"{config.name} epoch {epoch}/{epochs}", mininterval=2)
-        for step, batch in enumerate(bar):
-            count, seen = len(batch), pixels[batch]
-            if outlier_loss:
-                wanted = (config.outliers_per_image * count,)
-                drawn = torch.randint(len(outliers), wanted, generator=generator).to(device)
-                seen = torch.cat([seen, outliers[drawn]])
-            inputs = normalise(data.augment(seen, generator, config.flip))
-            inputs = resized(inputs, sizes, ((epoch - 1) * steps + step) / (epochs * steps))
-            with autocast(device, config.precision):
-                logits, layers = model.forward_layers(inputs)
-            logits, outlier_logits = logits.float().tensor_split([count])
-            cross_entropy = loss = F.cross_entropy(logits, labels[batch])
-            entropy = torch.zeros((), device=device)
-            if config.entropy_factor:
-                maps = [z[:count] for z in model.log_probs(layers).values()]
-                entropy = entropy_loss(maps, config.entropy_reduction)
-                loss = cross_entropy + config.entropy_factor * entropy
-            if outlier_loss:
-                loss = loss + outlier_loss(logits, outlier_logits)
-            model.zero_grad()
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-            with autocast(device, config.precision):  # of Muon's products
-                for optimizer in optimizers:
-                    optimizer.step()
+        step.begin()
+        bar = tqdm(plan, f"{config.name} epoch {epoch}/{epochs}", steps, mininterval=2)
+        for number, (chosen, drawn, *strangers) in enumerate(bar, 1):
+            size = size_at(sizes, ((epoch - 1) * steps + number - 1) / (epochs * steps))
+            step(size, chosen, drawn, *strangers)
             for schedule in schedules:
                 schedule.step()
-            bad = ~(loss.detach() + norm).isfinite()
-            first_bad = torch.where(bad, first_bad.clamp_max(step), first_bad)
-            hits = (logits.argmax(1) == labels[batch]).float().mean()
-            sums += torch.stack([cross_entropy.detach(), entropy.detach(), hits])
-            if step % CHECK_EVERY == CHECK_EVERY - 1 or step == steps - 1:
-                if first_bad < steps:
+            if number % check_every == 0 or number == steps:
+                if step.first_bad < number:
                     bar.close()
                     kept = f"the checkpoint of epoch {epoch - 1} is kept in {path}" if history else "no epoch was done"
                     raise Diverged(
-                        f"training diverged: the loss is not finite at step {int(first_bad) + 1} of epoch {epoch}; "
+                        f"training diverged: the loss is not finite at step {int(step.first_bad) + 1} of epoch {epoch}; "
                         f"{kept}; try a lower learning_rate or entropy_factor"
                     )
-                means = (sums / (step + 1)).tolist()
+                means = (step.sums / number).tolist()
                 bar.set_postfix_str(f"loss {means[0]:.3f} accuracy {means[2]:.3f}", refresh=False)
         row = dict(zip(("cross_entropy", "entropy", "train_accuracy"), means))
-        row["calibration_accuracy"] = accuracy(model, held_out, normalise)
+        with graphs.eager(device):
+            row["calibration_accuracy"] = accuracy(model, held_out, normalise)
         history.append({"epoch": epoch, **row})
         seconds += time.perf_counter() - started
         state = {name: part.state_dict() for name, part in parts.items()} | origin
