@@ -3,8 +3,7 @@
     python -m benchmarks.throughput                        # on a GPU: width 64, batches of 512, as the profile thesis
     python -m benchmarks.throughput --width 16 --batch 128 # on a CPU
 
-On a GPU three ways take turns: the step as it is, compiled, and compiled and replayed as a CUDA graph; of the first a
-profile of 20 steps says for which share of the time the GPU was busy at all. A step's operations: three times those
+On a GPU two ways: the step as it is, and replayed as a CUDA graph; of the first a profile of 20 steps says for which share of the time the GPU was busy at all. A step's operations: three times those
 of a forward pass. Images are random.
 """
 
@@ -14,7 +13,7 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from thesis_utils import data, graphs, runs
+from thesis_utils import data, runs
 from thesis_utils.evaluation import float32
 from thesis_utils.models import resnet34
 from thesis_utils.training import Step, best_device, one_cycle, optimizers_of
@@ -87,19 +86,18 @@ def measure(config, size, ways, rate, device):
     chosen = torch.arange(config.batch_size, device=device)
     drawn = data.draw(config.batch_size, torch.Generator().manual_seed(0)).to(device)
     for way in ways:
-        with graphs.eager(device if way == "as it is" else torch.device("cpu")):
-            call = step if way == "replayed" else step.once
-            started = time.perf_counter()
-            call(size, chosen, drawn)
-            wait(device)
-            first = time.perf_counter() - started
-            per_second = config.batch_size / seconds(lambda: call(size, chosen, drawn), device)
-            share = f", {per_second * operations / rate:5.1%} of a product's rate" if rate else ""
-            print(f"{config.activation} {size} pixels, {way}: {per_second:9,.0f} images a second{share}, "
-                  f"first step {first:.1f} s", flush=True)  # fmt: skip
-            if way == "as it is" and device.type == "cuda":
-                print("    GPU busy for {:.0%} of the time, {:.0f} kernels a step".format(
-                    *busy(lambda: call(size, chosen, drawn), device)), flush=True)  # fmt: skip
+        call = step if way == "replayed" else step.once
+        started = time.perf_counter()
+        call(size, chosen, drawn)
+        wait(device)
+        first = time.perf_counter() - started
+        per_second = config.batch_size / seconds(lambda: call(size, chosen, drawn), device)
+        share = f", {per_second * operations / rate:5.1%} of a product's rate" if rate else ""
+        print(f"{config.activation} {size} pixels, {way}: {per_second:9,.0f} images a second{share}, "
+              f"first step {first:.1f} s", flush=True)  # fmt: skip
+        if way == "as it is" and device.type == "cuda":
+            print("    GPU busy for {:.0%} of the time, {:.0f} kernels a step".format(
+                *busy(lambda: call(size, chosen, drawn), device)), flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":
@@ -109,10 +107,10 @@ if __name__ == "__main__":
     parser.add_argument("--sizes", type=int, nargs="+", default=[16, 24, 32])
     parser.add_argument("--activations", nargs="+", default=["log_softmax", "relu"])
     parser.add_argument("--entropy-factor", type=float, default=0.0)
-    parser.add_argument("--ways", nargs="+", default=None, help="as it is, compiled, replayed")
+    parser.add_argument("--ways", nargs="+", default=None, help="as it is, replayed")
     options = parser.parse_args()
     device = best_device()
-    ways = options.ways or (["as it is", "compiled", "replayed"] if device.type == "cuda" else ["as it is"])
+    ways = options.ways or (["as it is", "replayed"] if device.type == "cuda" else ["as it is"])
     rate = product_rate(device)
     print(f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}, torch {torch.__version__}: "
           f"a bfloat16 matrix product runs at {rate / 1e12:.1f} TFLOP/s", flush=True)  # fmt: skip

@@ -1,11 +1,10 @@
-"""On a GPU: a network whose blocks are compiled, and steps that are replayed as CUDA graphs.
+"""On a GPU: steps that are recorded as CUDA graphs and replayed.
 
-Eagerly a step of a ResNet-34 is some two thousand small kernels, and launching them takes longer than running them.
-Compiled, BatchNorm, addition and activation are one kernel; replayed, all kernels are launched at once.
+A step of a ResNet-34 is some 1,600 small kernels; launched one by one they keep an H100 busy for 15 % of the time at 16
+pixels, for 44 % at 32. Replayed, all are launched at once.
 """
 
 from collections import Counter
-from contextlib import nullcontext
 
 import torch
 
@@ -44,16 +43,3 @@ class Replayed:
         for kept, given in zip(inputs, tensors):
             kept.copy_(given)
         graph.replay()
-
-
-def compiled(model, loss):
-    """The loss, compiled, and the model's blocks, if it has such, compiled in place; for shapes that stay."""
-    torch._dynamo.config.recompile_limit = 64  # a block of a ResNet-34 comes in seven kinds, each at three sizes
-    for module in (model.stem, *getattr(model, "blocks", ())):
-        module.forward = torch.compile(module.forward, dynamic=False)
-    return torch.compile(loss, dynamic=False)
-
-
-def eager(device):
-    """The context in which nothing compiles: for evaluation, whose few batches would not pay for it."""
-    return torch.compiler.set_stance("force_eager") if device.type == "cuda" else nullcontext()

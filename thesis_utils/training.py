@@ -140,7 +140,7 @@ def planned(config, count, others, generator):
 
 
 class Step:
-    """A training's step: forward, backward and the optimizers'; on a GPU compiled and, for Muon, replayed.
+    """A training's step: forward, backward and the optimizers'; on a GPU, for Muon, replayed.
 
     `begin` starts an epoch. `sums` are the steps' cross-entropy, entropy loss and accuracy since, summed; `first_bad`
     is the first of them whose loss or gradient is not finite, if there is one, counted from 0.
@@ -153,11 +153,9 @@ class Step:
         self.outliers = None if outliers is None else outliers.pixels.to(device)
         self.sums, self.done = torch.zeros(3, device=device), torch.zeros((), dtype=torch.long, device=device)
         self.first_bad = torch.zeros_like(self.done)
-        self.run, self.entropy_loss = self.once, entropy_loss
-        if device.type == "cuda":
-            self.entropy_loss = graphs.compiled(model, entropy_loss)
-            if config.optimizer == "muon":  # the other optimizers' momenta run through a cycle, which no graph would see
-                self.run = graphs.Replayed(self.once, optimizers)
+        self.run = self.once
+        if device.type == "cuda" and config.optimizer == "muon":  # others' momenta run through a cycle, unseen by a graph
+            self.run = graphs.Replayed(self.once, optimizers)
 
     def begin(self):
         self.sums.zero_()
@@ -181,7 +179,7 @@ class Step:
         entropy = torch.zeros_like(loss)
         if config.entropy_factor:
             maps = [z[: len(chosen)] for z in model.log_probs(layers).values()]
-            entropy = self.entropy_loss(maps, config.entropy_reduction)
+            entropy = entropy_loss(maps, config.entropy_reduction)
             loss = cross_entropy + config.entropy_factor * entropy
         if strangers is not None:
             loss = loss + FINE_TUNING[config.fine_tuning](logits, outlier_logits)
@@ -268,8 +266,7 @@ def train(config, folder, device=None, trained=None, after_epoch=None):
                 means = (step.sums / number).tolist()
                 bar.set_postfix_str(f"loss {means[0]:.3f} accuracy {means[2]:.3f}", refresh=False)
         row = dict(zip(("cross_entropy", "entropy", "train_accuracy"), means))
-        with graphs.eager(device):
-            row["calibration_accuracy"] = accuracy(model, held_out, normalise)
+        row["calibration_accuracy"] = accuracy(model, held_out, normalise)
         history.append({"epoch": epoch, **row})
         seconds += time.perf_counter() - started
         state = {name: part.state_dict() for name, part in parts.items()} | origin
