@@ -25,6 +25,7 @@ demo: .venv/installed ## trains the demo profile live, then builds the book from
 
 bench: .venv/installed-test ## speed, as ratios
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.throughput
 
 picture: .venv/installed ## the README's figure and table, those of the first page
 	$(BIN)/python -m thesis_utils.book.readme

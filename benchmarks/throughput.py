@@ -1,10 +1,13 @@
 """How many images a second does a training step take, and which share is that of a matrix product's rate?
 
-    python -m benchmarks.throughput                        # on a GPU: width 64, batches of 512, as the profile thesis
-    python -m benchmarks.throughput --width 16 --batch 128 # on a CPU
+    python -m benchmarks.throughput                        # on a GPU width 64, batches of 512; on a CPU 16 and 128
 
-On a GPU two ways: the step as it is, and replayed as a CUDA graph; of the first a profile of 20 steps says for which share of the time the GPU was busy at all. A step's operations: three times those
-of a forward pass. Images are random.
+On a GPU two ways: the step as it is, and replayed as a CUDA graph; of the first a profile of 20 steps says for which
+share of the time the GPU was busy at all. A step's operations: three times those of a forward pass. Images are random.
+
+On an H100, torch 2.11, log-softmax at 16, 24 and 32 pixels: 10,800, 10,200 and 10,100 images a second as it is, with
+the GPU busy for 15, 24 and 44 % of the time; replayed, with the blocks compiled, 61,300 and 40,800 (at 32 pixels and
+without compiling not measured). Compiling without replaying gained nothing and took 50 s a size.
 """
 
 import argparse
@@ -102,15 +105,16 @@ def measure(config, size, ways, rate, device):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=512)
+    device = best_device()
+    gpu = device.type == "cuda"
+    parser.add_argument("--width", type=int, default=64 if gpu else 16)
+    parser.add_argument("--batch", type=int, default=512 if gpu else 128)
     parser.add_argument("--sizes", type=int, nargs="+", default=[16, 24, 32])
     parser.add_argument("--activations", nargs="+", default=["log_softmax", "relu"])
     parser.add_argument("--entropy-factor", type=float, default=0.0)
     parser.add_argument("--ways", nargs="+", default=None, help="as it is, replayed")
     options = parser.parse_args()
-    device = best_device()
-    ways = options.ways or (["as it is", "replayed"] if device.type == "cuda" else ["as it is"])
+    ways = options.ways or (["as it is", "replayed"] if gpu else ["as it is"])
     rate = product_rate(device)
     print(f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}, torch {torch.__version__}: "
           f"a bfloat16 matrix product runs at {rate / 1e12:.1f} TFLOP/s", flush=True)  # fmt: skip

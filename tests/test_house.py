@@ -67,8 +67,8 @@ def length(*paths):
 
 
 ROOMS = {  # at most so many lines; in brackets what the design has drawn, which none of them has reached yet
-    "the thesis' method": (1680, ["models", "muon", "losses", "scorers", "mahalanobis", "metrics", "data", "folders",
-                                  "training", "evaluation"]),  # (1,230)
+    "the thesis' method": (1805, ["models", "muon", "graphs", "losses", "scorers", "mahalanobis", "metrics", "data",
+                                  "folders", "training", "evaluation"]),  # (1,230)
     "beyond the thesis": (935, ["detector", "checks", "stored", "baselines", "architectures", "errors",
                                 "files"]),  # (590)
     "runs": (1290, ["runs/*"]),  # (680)

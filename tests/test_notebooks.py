@@ -55,7 +55,7 @@ def test_the_verdict_on_the_other_scenes(shell, tmp_path):
     words = ["papermill", "07_verdict.ipynb", str(tmp_path / "out.ipynb"), "-p", "scenes"]
     shell([*words, "places9_fix"], cwd=ROOT / "notebooks")
     drawn, shown = outputs(tmp_path / "out.ipynb")
-    assert drawn == 2 and len(shown) == 5
+    assert drawn == 2 and len(shown) == 6
     failed = shell([*words, "lsun"], cwd=ROOT / "notebooks", check=False)
     assert "scenes must be one of places9_resize, places9_fix, not 'lsun'" in failed.stderr
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import interrupted
 
-from thesis_utils import data, models, runs, training
+from thesis_utils import data, graphs, models, runs, training
 from thesis_utils.errors import Diverged, InputError
 from thesis_utils.models import resnet34
 
@@ -126,7 +126,6 @@ def test_seeds_make_the_training(tmp_path):
 
 
 def test_images_grow_in_equal_shares_of_the_steps():
-    images = torch.randn(2, 3, 32, 32)
     sizes = [training.size_at((16, 24, 32), step / 9) for step in range(9)]
     assert sizes == [16] * 3 + [24] * 3 + [32] * 3
     torch.testing.assert_close(training.resized(torch.ones(1, 3, 32, 32), 16), torch.ones(1, 3, 16, 16))
@@ -180,3 +179,15 @@ def test_pooling_and_classifier_compute_in_float32_under_autocast():
 def test_one_class_cannot_be_trained_on(tmp_path):
     with pytest.raises(InputError, match="noise has images of one class only"):
         training.train(runs.configure("demo", dataset="noise"), tmp_path)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+def test_replayed_steps_train_as_steps_do(tmp_path, monkeypatch):
+    config = runs.configure("demo", **TINY, optimizer="muon", padding="mean", learning_rate=0.02, sizes="16-32")
+    replayed = training.train(config, tmp_path / "replayed")[2]
+    monkeypatch.setattr(graphs, "WARM_UP", 1000)
+    torch.testing.assert_close(
+        *(torch.tensor(history.values) for history in (replayed, training.train(config, tmp_path)[2])),
+        rtol=1e-2,
+        atol=1e-2,
+    )

@@ -343,7 +343,7 @@ def on(device, values):
 
 
 def draw(count, generator, flip=True, padding=4):
-    """What `shift` does to each of `count` images: rows and columns it is moved by, whether mirrored; int64 (3, count)."""
+    """What `shift` does to `count` images: rows and columns each is moved by, whether mirrored: int64 (3, count)."""
 
     def one(high):
         return torch.randint(high, (count, 1), generator=generator, device=generator.device)[:, 0]

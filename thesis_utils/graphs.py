@@ -1,7 +1,7 @@
 """On a GPU: steps that are recorded as CUDA graphs and replayed.
 
-A step of a ResNet-34 is some 1,600 small kernels; launched one by one they keep an H100 busy for 15 % of the time at 16
-pixels, for 44 % at 32. Replayed, all are launched at once.
+A step of a ResNet-34 is some 1,600 small kernels. Launched one by one they keep an H100 busy for 15 % of the time at 16
+pixels and 44 % at 32 (width 64, batches of 512: about 10,000 images a second at either); replayed, all start at once.
 """
 
 from collections import Counter

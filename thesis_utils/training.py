@@ -126,8 +126,8 @@ def resumed(path, device, precision, images):
 
 
 def planned(config, count, others, generator):
-    """What an epoch's steps see, each a row: images (S, B) of `count`, how `data.shift` moves them (S, 3, B + O) and, of
-    a fine-tuning, which of the `others` outliers join them (S, O)."""
+    """What an epoch's steps see, each a row: images (S, B) of `count`, how `data.shift` moves them (S, 3, B + O), and
+    in a fine-tuning the outliers (S, O) of `others`."""
     order = torch.randperm(count, generator=generator).split(config.batch_size)[: count // config.batch_size]
     drawn, strangers = [], []
     for chosen in order:
@@ -154,7 +154,7 @@ class Step:
         self.sums, self.done = torch.zeros(3, device=device), torch.zeros((), dtype=torch.long, device=device)
         self.first_bad = torch.zeros_like(self.done)
         self.run = self.once
-        if device.type == "cuda" and config.optimizer == "muon":  # others' momenta run through a cycle, unseen by a graph
+        if device.type == "cuda" and config.optimizer == "muon":  # others' momenta have a cycle, which no graph sees
             self.run = graphs.Replayed(self.once, optimizers)
 
     def begin(self):
@@ -259,9 +259,10 @@ def train(config, folder, device=None, trained=None, after_epoch=None):
                 if step.first_bad < number:
                     bar.close()
                     kept = f"the checkpoint of epoch {epoch - 1} is kept in {path}" if history else "no epoch was done"
+                    where = f"step {int(step.first_bad) + 1} of epoch {epoch}"
                     raise Diverged(
-                        f"training diverged: the loss is not finite at step {int(step.first_bad) + 1} of epoch {epoch}; "
-                        f"{kept}; try a lower learning_rate or entropy_factor"
+                        f"training diverged: the loss is not finite at {where}; {kept}; try a lower learning_rate or "
+                        "entropy_factor"
                     )
                 means = (step.sums / number).tolist()
                 bar.set_postfix_str(f"loss {means[0]:.3f} accuracy {means[2]:.3f}", refresh=False)
