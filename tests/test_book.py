@@ -129,3 +129,18 @@ def test_the_slider_moves_picture_and_score(html, browser):
     still.goto(address)
     assert still.locator("#sharpen output").inner_text() == said[1]
     assert not still.locator("#sharpen input").is_visible()
+
+
+def test_in_the_dark_tables_are_light_on_dark(html, browser):
+    page = browser.new_context(color_scheme="dark").new_page()
+    page.goto((html / "intro.html").as_uri())
+    light = page.evaluate("""() => {
+        const light = colour => colour.match(/[\\d.]+/g).slice(0, 3).reduce((sum, one) => sum + Number(one), 0) / 3
+        const opaque = colour => !/, 0\\)$|transparent/.test(colour)
+        return [...document.querySelectorAll("main table caption, main table td")].map(cell => {
+            let ground = cell
+            while (!opaque(getComputedStyle(ground).backgroundColor)) ground = ground.parentElement
+            return [light(getComputedStyle(cell).color), light(getComputedStyle(ground).backgroundColor)]
+        })
+    }""")
+    assert len(light) > 10 and all(text > 120 and ground < 60 for text, ground in light), light
