@@ -138,12 +138,10 @@ def over_seeds(table, *keys):
 
 
 def main_run(profile=None, dataset=None, oods=None):
-    """A profile's log-softmax network without entropy loss: trained if it is not there, scored on `oods` (None: all).
-
-    A chapter calls it before it asks for `frame`.
-    """
+    """A profile's log-softmax network without entropy loss: trained if it is not there, scored on `oods` (None: all)."""
     run = runs.get(runs.configure(profile, dataset=dataset))
     run.metrics(*(oods or ()))
+    frame.cache_clear()
     return run
 
 
