@@ -138,7 +138,7 @@ def over_seeds(table, *keys):
 
 
 def main_run(profile=None, dataset=None, oods=None):
-    """A profile's log-softmax network without entropy loss: trained if it is not there, scored on `oods` (None: all)."""
+    """A profile's log-softmax network without entropy loss, trained if it is not there; scored on `oods` (or all)."""
     run = runs.get(runs.configure(profile, dataset=dataset))
     run.metrics(*(oods or ()))
     frame.cache_clear()
