@@ -39,9 +39,9 @@ from PIL import Image
 from pytorch_ood import detector as others
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
+from benchmarks.throughput import forward_operations, random_images
 from thesis_utils import Detector, data, evaluation, runs
 from thesis_utils.models import LAYERS, resnet34
 from thesis_utils.training import precision_on, train
@@ -70,13 +70,6 @@ def report(title, seconds, unit):
     base = next(iter(seconds.values()))
     for name, value in seconds.items():
         print(f"  {name:<58} {1000 * value / unit:8.2f} ms an image   {value / base:6.2f}x")
-
-
-def random_images(count):
-    rng = np.random.default_rng(0)
-    return data.as_images(
-        "random", rng.integers(0, 256, (count, 32, 32, 3), np.uint8), np.arange(count) % 10, range(10)
-    )
 
 
 def scoring(width):
@@ -176,9 +169,7 @@ def ours(width, precision, folder):
 
 def product(width, steps, forward_only):
     """A bfloat16 matrix product of as many operations as training on, and looking at, so many images; as a function."""
-    with FlopCounterMode(display=False) as counter:
-        resnet34(10, width).eval()(torch.zeros(1, 3, 32, 32))
-    operations = counter.get_total_flops() * (3 * steps + forward_only)  # backward: twice forward
+    operations = forward_operations(width) * (3 * steps + forward_only)  # backward: twice forward
     factor = torch.randn(SIDE, SIDE, dtype=torch.bfloat16)
 
     def multiply():

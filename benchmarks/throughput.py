@@ -13,6 +13,7 @@ without compiling not measured). Compiling without replaying gained nothing and 
 import argparse
 import time
 
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -67,10 +68,23 @@ def busy(function, device):
     return sum(event.device_time for event in kernels) / 1e6 / took, len(kernels) / STEPS
 
 
+def random_images(count):
+    rng = np.random.default_rng(0)
+    return data.as_images(
+        "random", rng.integers(0, 256, (count, 32, 32, 3), np.uint8), np.arange(count) % 10, range(10)
+    )
+
+
+def forward_operations(width, size=data.SIZE):
+    """Operations of one image's forward pass through a ResNet-34."""
+    with FlopCounterMode(display=False) as counter:
+        resnet34(10, width).eval()(torch.zeros(1, 3, size, size))
+    return counter.get_total_flops()
+
+
 def new_step(config, device):
     torch.manual_seed(0)
-    pixels = torch.randint(0, 256, (4096, data.SIZE, data.SIZE, 3), dtype=torch.uint8)
-    images = data.as_images("random", pixels, torch.arange(4096) % 10, range(10))
+    images = random_images(4096)
     model = resnet34(10, config.width, config.activation, config.padding)
     model = model.to(device, memory_format=torch.channels_last).train()
     optimizers = optimizers_of(config, model, config.learning_rate)
@@ -81,9 +95,7 @@ def new_step(config, device):
 
 @float32(benchmark=True)
 def measure(config, size, ways, rate, device):
-    with FlopCounterMode(display=False) as counter:
-        resnet34(10, config.width, config.activation).eval()(torch.zeros(1, 3, size, size))
-    operations = 3 * counter.get_total_flops()
+    operations = 3 * forward_operations(config.width, size)
     step = new_step(config, device)
     step.begin()
     chosen = torch.arange(config.batch_size, device=device)
@@ -95,9 +107,9 @@ def measure(config, size, ways, rate, device):
         wait(device)
         first = time.perf_counter() - started
         per_second = config.batch_size / seconds(lambda: call(size, chosen, drawn), device)
-        share = f", {per_second * operations / rate:5.1%} of a product's rate" if rate else ""
-        print(f"{config.activation} {size} pixels, {way}: {per_second:9,.0f} images a second{share}, "
-              f"first step {first:.1f} s", flush=True)  # fmt: skip
+        share = per_second * operations / rate
+        print(f"{config.activation} {size} pixels, {way}: {per_second:9,.0f} images a second, {share:5.1%} of a "
+              f"product's rate, first step {first:.1f} s", flush=True)  # fmt: skip
         if way == "as it is" and device.type == "cuda":
             print("    GPU busy for {:.0%} of the time, {:.0f} kernels a step".format(
                 *busy(lambda: call(size, chosen, drawn), device)), flush=True)  # fmt: skip

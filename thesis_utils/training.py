@@ -162,11 +162,12 @@ class Step:
         self.done.zero_()
         self.first_bad.fill_(NEVER)
 
-    def __call__(self, size, chosen, drawn, strangers=None):
-        """On the chosen images (B,) and outliers (O,), moved as drawn (3, B + O), of `size` pixels."""
-        self.run(size, chosen, drawn, *([] if strangers is None else [strangers]))
+    def __call__(self, size, *seen):
+        """A step as `once` does it."""
+        self.run(size, *seen)
 
     def once(self, size, chosen, drawn, strangers=None):
+        """On the chosen images (B,) and outliers (O,), moved as drawn (3, B + O), of `size` pixels."""
         config, model, labels = self.config, self.model, self.labels[chosen]
         seen = self.pixels[chosen]
         if strangers is not None:

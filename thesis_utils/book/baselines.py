@@ -87,18 +87,6 @@ def equal_choices(dataset="cifar10", network=numbers.network("log_softmax")):
     return pd.DataFrame(rows, columns=columns)
 
 
-def equal_terms(dataset="cifar10"):
-    """Min of MiSP minus the ensemble by how layer and direction were chosen: `numbers.over_seeds` by (how, ood)."""
-    table = equal_choices(dataset)
-    nothing = dict.fromkeys(["low", "high", "thesis"], float("nan"))
-    table = table.assign(ours=table.chosen - table.ensemble, note="", **nothing)
-    return numbers.over_seeds(table, "how", "ood")
-
-
-def equal_runs(dataset="cifar10"):
-    return equal_choices(dataset).run.unique()
-
-
 def papers():
     """Lee et al.'s (2018) own numbers for ResNet-34 on CIFAR-10, percent; FPR95 with the in-distribution positive."""
     table = thesis.PAPERS

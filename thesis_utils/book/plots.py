@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML
 
-from thesis_utils.book import numbers, tables, thesis
+from thesis_utils.book import numbers, tables
 
 plt.style.use(Path(__file__).with_name("book.mplstyle"))
 
@@ -105,26 +105,3 @@ def legend(figure, axis, columns=2):
     """The legend above the panels."""
     handles, names = axis.get_legend_handles_labels()
     figure.legend(handles, names, ncols=columns, loc="outside upper left", fontsize="medium")
-
-
-def trend(table, reading="best_direction"):
-    """Slide 27: min of MiSP from layer to layer, then MiSP at the final layer; a line a data set, dashed the thesis'.
-
-    `table` has the rows of `numbers.frame` of one network, of whatever seeds. The README's picture, and chapter 3's.
-    """
-    inner = table[table.aggregation.eq("min_of_misp") & table.reading.eq(reading) & table.stage.gt(0)]
-    last = table[table.score.eq("fc/misp") & table.reading.eq("fixed_direction")]
-    layers, oods = inner.layer.unique(), inner.ood.unique()
-    figure, [[axis]] = panels(height=3.6)
-    for place, ood in enumerate(oods):
-        paint, x = colour(ood), len(layers) + 0.4 * (place - (len(oods) - 1) / 2)
-        along_layers(axis, inner[inner.ood.eq(ood)], layers, color=paint, label=numbers.name(ood))
-        at_final(axis, last[last.ood.eq(ood)], x, color=paint)
-        curve = thesis.curve(("log_softmax", 0.0), ood, table.dataset.iloc[0])
-        if curve is not None and reading == "best_direction":
-            axis.plot(curve, "--", lw=1.1, color=paint)
-            axis.plot(x, thesis.final(ood), "s", mfc="none", color=paint)
-    layer_axis(axis, layers, final=True)
-    axis.set(ylabel="AUROC, %", ylim=(40 if reading == "best_direction" else 0, 101))
-    legend(figure, axis)
-    return figure

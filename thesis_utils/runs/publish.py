@@ -15,13 +15,7 @@ from thesis_utils.runs.config import configure
 FILES = ("config.json", "provenance.json", "history.csv", folders.METRICS, folders.BASELINES)
 TIGHTEST = ("brotli", 11)  # a twelfth tighter than zstd, at a hundredth of its speed
 WEIGHTS = ("checkpoint.pt", "scorer.pt", "fitted.detector")
-
-
-DRAWN = (
-    "fc/msp",
-    "fc/misp",
-    "layer1.2/min_of_misp",
-)  # what chapters draw image by image, of a profile's first networks
+DRAWN = ("fc/msp", "fc/misp", "layer1.2/min_of_misp")  # what chapters draw image by image, of first networks
 
 
 def columns(table, config, name):
