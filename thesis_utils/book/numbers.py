@@ -24,7 +24,7 @@ SETS = {  # how the book writes the data sets
 }  # fmt: skip
 AGGREGATIONS = [f"{spatial}_of_{of}" for of in ("msp", "misp", "asp") for spatial in ("max", "min", "avg")]
 OF_RUN = ["run", "network", "profile", "dataset", "architecture", "activation", "factor", "fine_tuning", "width",
-          "epochs", "seed", "usual"]  # fmt: skip
+          "epochs", "optimizer", "seed", "usual"]  # fmt: skip
 PERCENT = {"auroc": "ours", "auroc_low": "low", "auroc_high": "high", "fpr95": "fpr95", "aupr_in": "aupr_in",
            "aupr_out": "aupr_out"}  # fmt: skip
 
@@ -82,8 +82,8 @@ def finished(table):
 def frame():
     """All recorded numbers, one row a (run, ood, score, reading).
 
-    run, network, profile, dataset, architecture, activation, factor (lambda), fine_tuning, width, epochs, seed, usual
-                      whose number it is; `usual`: trained as its profile says, which is what chapters show
+    run, network, profile, dataset, architecture, activation, factor (lambda), fine_tuning, width, epochs, optimizer,
+    seed, usual       whose number it is; `usual`: trained as its profile says, which is what chapters show
     ood               the out-distribution; "test" for the score "accuracy"
     score             "fc/misp", "layer1.1/min_of_misp", ...: its parts are `layer` and `aggregation`; `stage` of the
                       layer, 1 to 4, is 0 elsewhere
