@@ -12,7 +12,7 @@ alarms say nothing about ImageNet images that are new to it.
 
 A row of results/imagenet.csv is one method (`variant`) against one set of 300 images: AUROC with its DeLong interval,
 FPR95 and, for the detector, the share `called` outliers at alpha = 0.05; of the 300 test images themselves that share
-only, the false alarms. Beside the detector: its four parts alone (the p-value of each), scores of the logits, and the
+only, the false alarms. Beside the detector: its five parts alone (the p-value of each), scores of the logits, and the
 cosine to the tenth nearest of the 400 images in the features that the classifier sees (`kNN`).
 """
 

@@ -4,8 +4,10 @@
 
 Every run of the profile on CIFAR-10 that has its weights, and that is not recorded here yet, is measured. The constants
 of `Detector` were chosen before (`experiments/parts.py`), those of the others are their authors': nothing is tuned on
-what is measured. kNN, ViM, ReAct, ASH, SHE and Gram: pytorch-ood. XOOD-L learns from distorted images, `ORACLE` looks
-at the tested set, all others look at in-distribution images only.
+what is measured. kNN, ViM, ReAct, ASH, SHE, Gram, GEN, fDBD, NCI and SCALE: pytorch-ood. XOOD-L learns from distorted
+images, `ORACLE` looks at the tested set, all others look at in-distribution images only. RMDS is Ren et al.'s (2021)
+relative Mahalanobis distance. COMBOOD (Rajasekaran et al. 2024) adds a Gaussian's log density of XOOD's extremes and
+the log density of the nearest neighbours in the last layer, each standardised, here by the calibration images.
 
 open_world.csv  `metric` of the method `variant`: AUROC with its DeLong interval, FPR95 with the in-distribution or the
                 out-distribution positive, and the share `called` outliers at the level at which a share ALPHA of the
@@ -95,9 +97,17 @@ class Methods:
         self.vim.fit_features(seen["pooled"], images.labels)
         self.she = others.SHE(None, model.fc).fit_features(seen["pooled"], images.labels)
         self.react = others.ReAct(None, model.fc).fit_feature_maps(seen["pooled"], images.labels)
-        self.ash = others.ASH(None, Head(model))
+        self.ash, self.scale = others.ASH(None, Head(model)), others.SCALE(None, Head(model))
+        self.fdbd = others.fDBD(None, model.fc).fit_features(seen["pooled"], images.labels)
+        self.nci = others.NCI(None, model.fc).fit_features(seen["pooled"], images.labels)
+        self.gen = others.GEN(None)
+        self.of_classes = TiedGaussian().fit(seen["pooled"], images.labels)
+        self.of_all = TiedGaussian().fit(seen["pooled"], torch.zeros(len(images)))
         self.xood = TiedGaussian().fit(seen["extremes"], torch.zeros(len(images)))
-        known = read(one, reference.pixels, "XOOD-L")["extremes"].numpy()
+        held_out = read(one, reference.pixels, "XOOD-L")
+        both = torch.stack(self.densities(held_out), 1)
+        self.places, self.spreads = both.mean(0), both.std(0)
+        known = held_out["extremes"].numpy()
         twisted = [read(one, pixels, "XOOD-L")["extremes"].numpy() for pixels in distorted(reference.pixels).values()]
         self.mean, self.deviation = known.mean(0), known.std(0) + 1e-9
         rows = np.concatenate([known, *twisted])
@@ -107,9 +117,15 @@ class Methods:
     def scaled(self, rows):
         return (rows - self.mean) / self.deviation
 
+    def densities(self, seen):
+        """Log densities but for constants and factors, (N,): of the extremes, and of the neighbours' distance."""
+        nearest = torch.as_tensor(self.knn.predict_features(seen["pooled"])).clamp_min(1e-12)
+        return self.xood.score(seen["extremes"]), -nearest.log()
+
     @torch.inference_mode()
     def confidences(self, seen):
         logits = seen["logits"]
+        both = (torch.stack(self.densities(seen), 1) - self.places) / self.spreads
         parts = self.one.log_p(self.one.confidences(seen["readings"]))
         return {
             "ours": parts.sum(1),
@@ -121,6 +137,12 @@ class Methods:
             "ViM": -self.vim.predict_features(seen["pooled"]),
             "ReAct": -self.react.predict_feature_maps(seen["pooled"]),
             "ASH-S": -self.ash.predict_feature_maps(seen["map"]),
+            "GEN": -self.gen.predict_logits(logits),
+            "fDBD": -self.fdbd.predict_features(seen["pooled"]),
+            "NCI": -self.nci.predict_features(seen["pooled"]),
+            "SCALE": -self.scale.predict_feature_maps(seen["map"]),
+            "RMDS": self.of_classes.score(seen["pooled"]) - self.of_all.score(seen["pooled"]),
+            "COMBOOD": both.sum(1),
             "SHE": -self.she.predict_features(seen["pooled"]),
             "XOOD-M": self.xood.score(seen["extremes"]),
             "XOOD-L": torch.as_tensor(self.logistic.decision_function(self.scaled(seen["extremes"].numpy()))),

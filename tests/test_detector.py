@@ -134,17 +134,17 @@ def test_log_p_is_monotone_never_positive_and_has_no_gap_at_its_edge(reference, 
 
 
 def test_early_and_features_are_two_sided_and_parts_are_their_sum_and_their_least(fitted):
-    assert fitted.sizes == (2, 3, 1, 1)
-    median, deviation = torch.arange(7.0).double(), torch.tensor([1.0, 2, 4, 1, 2, 4, 8]).double()
+    assert fitted.sizes == (2, 3, 1, 1, 1)
+    median, deviation = torch.arange(8.0).double(), torch.tensor([1.0, 2, 4, 1, 2, 16, 4, 8]).double()
     one = by_hand(fitted, median=median, deviation=deviation)
-    steps = torch.tensor([[3.0, -2, 5, -1, 0.5, 7, -6], [-3, 2, -5, 1, -0.5, -7, 6]]).double()
+    steps = torch.tensor([[3.0, -2, 5, -1, 0.5, 4, 7, -6], [-3, 2, -5, 1, -0.5, -4, -7, 6]]).double()
     readings = median + steps * deviation
-    assert one.standardised(readings).tolist() == [[-3, -2, -5, -1, -0.5, 7, -6], [-3, -2, -5, -1, -0.5, -7, 6]]
-    assert one.confidences(readings).tolist() == [[-5, -5, 7, -6], [-5, -5, -7, 6]]
+    assert one.standardised(readings).tolist() == [[-3, -2, -5, -1, -0.5, 4, 7, -6], [-3, -2, -5, -1, -0.5, -4, -7, 6]]
+    assert one.confidences(readings).tolist() == [[-5, -5, 4, 7, -6], [-5, -5, -4, -7, 6]]
 
 
 def test_calibration_by_hand_every_second_image_is_the_reference(fitted):
-    readings = torch.randn(41, 7, generator=torch.Generator().manual_seed(0)).double()
+    readings = torch.randn(41, 8, generator=torch.Generator().manual_seed(0)).double()
     one = copy.copy(fitted).calibrate(readings)
     reference = readings[::2].numpy()
     median = np.sort(reference, 0)[10]
@@ -156,7 +156,7 @@ def test_calibration_by_hand_every_second_image_is_the_reference(fitted):
 
 
 def test_a_reading_that_never_changes_does_no_harm(fitted):
-    readings = torch.randn(40, 7, generator=torch.Generator().manual_seed(0)).double()
+    readings = torch.randn(40, 8, generator=torch.Generator().manual_seed(0)).double()
     readings[:, 3] = 5.0
     one = copy.copy(fitted).calibrate(readings)
     assert one.deviation[3] == 1 and one.calibration.isfinite().all()
@@ -202,7 +202,8 @@ def test_every_reading_is_what_its_name_says():
     one = Detector(network, layers=["0", "3", "5"]).fit(fit, images(101, 2).double())
     table = pd.DataFrame(one.readings(one.features(new)).numpy(), columns=one.names)
     assert list(table) == [
-        "0 max of MSP", "0 min of MiSP", "0 Mahalanobis", "3 Mahalanobis", "5 Mahalanobis", "neighbours", "energy"
+        "0 max of MSP", "0 min of MiSP", "0 Mahalanobis", "3 Mahalanobis", "5 Mahalanobis", "relative Mahalanobis",
+        "neighbours", "energy",
     ]  # fmt: skip
     assert len(table.columns) == sum(one.sizes)
     with torch.inference_mode():
@@ -215,10 +216,35 @@ def test_every_reading_is_what_its_name_says():
             inverse = np.linalg.inv(np.cov(known, rowvar=False, bias=True))
             distances = [d @ inverse @ d for d in x - known.mean(0)]
             assert table[f"{name} Mahalanobis"].to_numpy() == pytest.approx(-np.array(distances), rel=1e-6)
+        labels = network(fit).argmax(1).numpy()
+    means = {k: known[labels == k].mean(0) for k in set(labels)}
+    assert len(means) > 1
+    within = np.linalg.inv(np.cov(known - np.stack([means[k] for k in labels]), rowvar=False, bias=True))
+    nearest = np.min([[(z - mean) @ within @ (z - mean) for z in x] for mean in means.values()], 0)
+    assert table["relative Mahalanobis"].to_numpy() == pytest.approx(np.array(distances) - nearest, rel=1e-5)
     centre = known.mean(0)
     known, x = ((z - centre) / np.linalg.norm(z - centre, axis=1)[:, None] for z in (known, x))
     tenth = np.sort(x @ known.astype(np.float16).T, 1)[:, -10]  # the neighbours are kept in half precision
     assert table["neighbours"].to_numpy() == pytest.approx(tenth, abs=1e-6)
+
+
+def always_first():
+    network = tiny()
+    network[-1].bias.data[0] = 1e6
+    return network
+
+
+@pytest.mark.parametrize(
+    "network, count, enough", [(tiny(), 300, True), (tiny(), 16, False), (always_first(), 300, False)]
+)
+def test_without_images_enough_or_classes_the_part_of_classes_says_nothing(network, count, enough):
+    one = Detector(network).fit(images(count, 1), images(101, 2))
+    table = one.explain(images(60, 3))
+    if enough:
+        assert table.classes.nunique() > 20
+    else:
+        others = table[["early", "features", "neighbours", "logits"]].prod(axis=1)
+        assert table.classes.eq(1).all() and one.score(images(60, 3)) == pytest.approx(np.log(others).to_numpy())
 
 
 def test_a_bank_of_fewer_images_than_neighbours_takes_the_farthest():
@@ -543,14 +569,14 @@ def test_any_network_of_torchvision(name):
 
 def test_explain_agrees_with_p_values_and_names_the_reading(fitted, mixed):
     table = fitted.explain(mixed)
-    assert list(table) == ["early", "features", "neighbours", "logits", "p_value", "given_away_by"]
+    assert list(table) == [*detector.PARTS, "p_value", "given_away_by"]
     assert table.p_value.tolist() == fitted.p_values(mixed).tolist()
     parts = table[list(detector.PARTS)]
     assert parts.prod(axis=1).to_numpy() == pytest.approx(np.exp(fitted.score(mixed)), rel=1e-9, abs=1e-300)
     assert fitted.score(images(60, 3)) == pytest.approx(np.log(parts[:60]).sum(axis=1).to_numpy(), rel=1e-9)
     belongs = dict(zip(fitted.names, np.repeat(detector.PARTS, fitted.sizes)))
     smallest = parts[:60].idxmin(axis=1)
-    assert table.given_away_by[:60].map(belongs).tolist() == smallest.tolist() and smallest.nunique() == 4
+    assert table.given_away_by[:60].map(belongs).tolist() == smallest.tolist() and smallest.nunique() == 5
     z = pd.DataFrame(fitted.parts(mixed)[0].numpy(), columns=fitted.names)
     for row, name in table.given_away_by.items():
         rivals = [other for other in fitted.names if belongs[other] == belongs[name]]
@@ -929,7 +955,7 @@ def test_another_network_layers_or_format_are_refused(file):
     rewritten(file)
     Detector.load(file, tiny())
     rewritten(file, format=1)
-    with pytest.raises(InputError, match="has format 1, this version reads 2; fit and save it anew"):
+    with pytest.raises(InputError, match="has format 1, this version reads 3; fit and save it anew"):
         Detector.load(file, tiny())
 
 

@@ -3,11 +3,13 @@
     detector = Detector(model).fit(images, calibration)     # in-distribution images only, no labels
     detector.outliers(new, alpha=0.05)                      # at most 5 % of in-distribution images are called outliers
 
-One forward pass gives a few readings of an image, each a confidence, in four parts:
+One forward pass gives a few readings of an image, each a confidence, in five parts:
 
     early       max of MSP and min of MiSP of the first fifth of the layers, each read two-sided
     features    at every layer the Mahalanobis confidence of the spatial means (Lee et al. 2018), without classes,
                 two-sided too: an image may lie suspiciously close to the mean
+    classes     in the last layer the Mahalanobis confidence with a mean for each predicted class minus that without
+                (Ren et al. 2021): what is far from all classes, but not merely unusual
     neighbours  cosine to the k-th nearest training image in the last layer's spatial means (Sun et al. 2022), centred
     logits      energy (Liu et al. 2020)
 
@@ -15,7 +17,7 @@ Readings are standardised and put together within a part, each part is turned in
 images, and the parts are combined by Fisher's statistic, sum of log p, as Haroush et al. (2022), Magesh et al. (2022)
 and Dadalto et al. (2024) did with other scores. The parts depend on each other, so the combination is not read off a
 chi-squared table but calibrated once more, on images of its own: the conformal p-value of Bates et al. (2023).
-What the parts are was chosen without any out-of-distribution data set: `experiments/parts.py`.
+What the parts are was chosen on in-distribution data sets alone: `experiments/parts.py`.
 """
 
 import threading
@@ -43,12 +45,13 @@ from thesis_utils.mahalanobis import TiedGaussian
 from thesis_utils.models import Hooked, channel_log_softmax, checksum, unhooked, unwrapped
 from thesis_utils.scorers import energy
 
-PARTS = ("early", "features", "neighbours", "logits")
+PARTS = ("early", "features", "classes", "neighbours", "logits")
 EARLY = 0.2  # share of the layers whose maps are read
 NEIGHBOURS, BANK = 10, 5000  # the k-th nearest of so many training images
 TAIL = 0.1  # share of the reference below which log p goes on in a straight line
 SET_ASIDE, EVERY = 2000, 5  # without calibration images: every fifth image, at most so many
 FEWEST = 20  # calibration images
+ENOUGH = 2  # images a dimension, beyond one a class, for a covariance within classes
 ONE_PASS = threading.RLock()  # cuDNN's flags are the process', not the thread's
 
 
@@ -123,7 +126,8 @@ class Detector:
             z = channel_log_softmax(layers[name]).flatten(2)
             early += [z.amax((1, 2)), z.amin((1, 2))]
         means = {f"mean/{name}": x for name, x in pooled(layers).items()}
-        return {"early": torch.stack(early, 1), "logits": energy(precise(logits))[:, None], **means}
+        predicted = logits.argmax(1, keepdim=True)
+        return {"early": torch.stack(early, 1), "logits": energy(precise(logits))[:, None], "class": predicted, **means}
 
     @property
     def early(self):
@@ -182,20 +186,24 @@ class Detector:
     def readings(self, features):
         """All readings (N, R), confidences in float64, from `features`; their names are `names`."""
         distances = [one.score(features[f"mean/{name}"])[:, None] for name, one in self.gaussians.items()]
-        cosines = self.directions(features[f"mean/{self.model.layers[-1]}"]) @ self.bank.float().T
+        last = features[f"mean/{self.model.layers[-1]}"]
+        relative = self.classes.score(last)[:, None] - distances[-1] if self.classes else 0 * distances[-1]
+        cosines = self.directions(last) @ self.bank.float().T
         nearest = cosines.topk(min(NEIGHBOURS, len(self.bank)), 1).values[:, -1:]
-        return torch.cat([x.double() for x in (features["early"], *distances, nearest, features["logits"])], 1)
+        parts = (features["early"], *distances, relative, nearest, features["logits"])
+        return torch.cat([x.double() for x in parts], 1)
 
     @property
     def names(self):
         """The readings' names, "LAYER SCORE", in the order of their parts."""
         early = [f"{layer} {score}" for layer in self.early for score in ("max of MSP", "min of MiSP")]
-        return [*early, *(f"{layer} Mahalanobis" for layer in self.gaussians), "neighbours", "energy"]
+        inner = [f"{layer} Mahalanobis" for layer in self.gaussians]
+        return [*early, *inner, "relative Mahalanobis", "neighbours", "energy"]
 
     @property
     def sizes(self):
         """Numbers of readings of each part."""
-        return 2 * len(self.early), len(self.gaussians), 1, 1
+        return 2 * len(self.early), len(self.gaussians), 1, 1, 1
 
     # --- from readings to p-values ----------------------------------------------------------------------
 
@@ -205,12 +213,12 @@ class Detector:
         return torch.cat([-early.abs(), -features.abs(), *others], 1)
 
     def confidences(self, readings):
-        """One confidence a part, (N, 4): the sum of the early readings, the least of the layers' features."""
-        early, features, neighbours, logits = self.standardised(readings).split(self.sizes, 1)
-        return torch.cat([early.sum(1, keepdim=True), features.amin(1, keepdim=True), neighbours, logits], 1)
+        """One confidence a part, (N, 5): the sum of the early readings, the least of the layers' features."""
+        early, features, *others = self.standardised(readings).split(self.sizes, 1)
+        return torch.cat([early.sum(1, keepdim=True), features.amin(1, keepdim=True), *others], 1)
 
     def log_p(self, confidences):
-        """Logs of the parts' p-values (N, 4): their `shares` among the reference images.
+        """Logs of the parts' p-values (N, 5): their `shares` among the reference images.
 
         Below the reference's lowest tenth they go on as an exponential tail with that tenth's mean: by ranks alone all
         images beyond the last reference image would be equally odd.
@@ -231,10 +239,11 @@ class Detector:
         images that it knows by heart say little about new ones. Without `calibration` a fifth of `images`, at most
         2,000, is set aside: sound only where the network was trained on none of them. Streams: memory holds 5,000
         images' last features, those set aside and eight bytes an image. Fewer than 20 images to calibrate are an
-        InputError, some that repeat or were fitted on a warning.
+        InputError, some that repeat or were fitted on a warning. With too few images for a covariance within the
+        predicted classes the part `classes` says nothing: its p-value is always 1.
         """
         self.shape, self.probe, self.images, gaussians, sample = None, None, 0, {}, Sample(BANK)
-        self.weights, aside, seen, count = checksum(self.model), [], [], 0
+        self.weights, aside, seen, count, classes = checksum(self.model), [], [], 0, TiedGaussian()
         for features in self.stream(images, "fitting", fitting=True):
             place = torch.arange(count, count + len(features["logits"]))
             count += len(place)
@@ -249,11 +258,16 @@ class Detector:
             of_one_class = torch.zeros(len(features["logits"]), device=self.device)
             for key in (key for key in features if key.startswith("mean/")):
                 gaussians.setdefault(key[5:], TiedGaussian()).partial_fit(features[key], of_one_class)
-            sample.add(features[f"mean/{self.model.layers[-1]}"])
+            last = features[f"mean/{self.model.layers[-1]}"]
+            classes.partial_fit(last, features["class"][:, 0])
+            sample.add(last)
         if not gaussians:
             raise InputError("0 calibration image(s) are too few beside 1 to fit; give more images")
         resolution = torch.finfo(self.precision).eps
         self.gaussians = {name: gaussian.finish(resolution) for name, gaussian in gaussians.items()}
+        of_classes = int((classes.counts > 0).sum())
+        enough = of_classes > 1 and self.images - of_classes >= ENOUGH * last.shape[1]
+        self.classes = classes.finish(resolution) if enough else None
         self.centre = self.gaussians[self.model.layers[-1]].means[0]
         self.bank = self.directions(sample.kept).half()
         held, readings, others = aside, [], []

@@ -12,7 +12,7 @@ from thesis_utils.files import replace
 from thesis_utils.mahalanobis import TiedGaussian
 from thesis_utils.models import checksum, fingerprint
 
-FORMAT = 2  # of a detector's file
+FORMAT = 3  # of a detector's file
 KEPT = ("median", "deviation", "reference", "calibration", "bank", "centre", "probe")  # beside the Gaussians
 
 
@@ -25,6 +25,7 @@ def save(detector, path):
         "format": FORMAT, "network": fingerprint(detector.model), "layers": tuple(detector.model.layers),
         "gaussians": tuple(detector.gaussians), "shape": detector.shape, "kind": detector.kind,
         "images": detector.images,
+        "classes": {key: value.cpu() for key, value in detector.classes.state().items()} if detector.classes else None,
     }  # fmt: skip
     replace(path, lambda unfinished: torch.save(state, unfinished))
 
@@ -57,6 +58,7 @@ def load(kind, path, model, transform, options):
         setattr(one, name, state[name].to(one.device))
     gaussians = {name: state[f"gaussian/{name}"] for name in state["gaussians"]}
     one.gaussians = {name: TiedGaussian.from_state(kept, one.device) for name, kept in gaussians.items()}
+    one.classes = TiedGaussian.from_state(state["classes"], one.device) if state["classes"] else None
     if one.model.layers != state["layers"] or not one.computes_as_fitted():
         raise InputError(
             f"{path} was fitted with another transform or other layers; give the same to load, and a network that "
