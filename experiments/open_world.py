@@ -52,7 +52,7 @@ def extremes(model, inputs):
     x = F.relu(note(norm(convolution(inputs))))
     layers = {"stem": x}
     for name, block in zip(model.layers, model.blocks):
-        inner = F.relu(note(block.bn1(block.conv1(x))))
+        inner = F.relu(note(block.bn1(block.conv1(block.centre(x)))))
         x = block.activation(note(block.bn2(block.conv2(inner)) + block.shortcut(x)))
         layers[name] = x
     return model.fc(model.adjust(x.mean((2, 3)))), layers, torch.stack(seen, 1)

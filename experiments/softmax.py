@@ -76,7 +76,7 @@ def watched(model, images):
     seen = {"skip": [], "epsilon": [], "peak": []}
     x = model.stem(images)
     for block in model.blocks:
-        inside = block.conv1(x)
+        inside = block.conv1(block.centre(x))
         variance = inside.var((0, 2, 3))
         seen["epsilon"].append((block.bn1.eps / (variance + block.bn1.eps)).mean())
         branch = block.bn2(block.conv2(F.relu(block.bn1(inside))))

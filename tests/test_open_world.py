@@ -6,12 +6,15 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT
 from PIL import Image
 
+from experiments.open_world import extremes
 from thesis_utils import metrics, runs
 from thesis_utils.book import baselines, numbers
 from thesis_utils.errors import InputError
+from thesis_utils.models import resnet34
 
 DETECT = (sys.executable, "-m", "thesis_utils", "detect")
 
@@ -78,6 +81,19 @@ def test_one_minus_fpr95_is_what_is_found_at_five_percent_false_alarms():
     level = np.sort(known)[50]
     assert (known < level).mean() == 0.05
     assert 1 - metrics.summary(known, unknown)["fpr95"] == pytest.approx((unknown < level).mean(), abs=1e-12)
+
+
+@pytest.mark.parametrize("activation", ["relu", "log_softmax"])
+@pytest.mark.parametrize("padding", ["zero", "mean"])
+def test_what_other_methods_read_is_the_networks_own_pass(activation, padding):
+    network, inputs = resnet34(3, 8, activation, padding), torch.randn(4, 3, 32, 32)
+    network(inputs)  # BatchNorm and padding have seen something
+    with torch.inference_mode():
+        logits, layers, seen = extremes(network.eval(), inputs)
+        expected, maps = network.forward_layers(inputs)
+    torch.testing.assert_close(logits, expected)
+    torch.testing.assert_close(layers["layer4.3"], maps["layer4.3"])
+    assert seen.shape == (4, 66) and (seen[:, ::2] <= seen[:, 1::2]).all()
 
 
 def test_recorded_shares_are_of_that_convention():

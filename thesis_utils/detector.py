@@ -29,16 +29,7 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from thesis_utils import data, stored
-from thesis_utils.checks import (
-    hashes,
-    refuse_fickle,
-    refuse_infinite,
-    refuse_level,
-    refuse_training,
-    refused,
-    warn_of_repeats,
-)
+from thesis_utils import checks, data, stored
 from thesis_utils.errors import InputError
 from thesis_utils.evaluation import BATCH, float32, pooled
 from thesis_utils.mahalanobis import TiedGaussian
@@ -80,10 +71,6 @@ class Sample:
         self.kept = rows[places.to(rows.device)]
 
 
-def as_given(images):
-    return images
-
-
 def precise(x):
     """In float32 at least: half a precision is too little to sum in."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
@@ -106,7 +93,7 @@ class Detector:
         if isinstance(model, torch.jit.ScriptModule):
             raise InputError("a TorchScript module cannot be read inside; give the Python module that it was made from")
         self.model = model if hasattr(model, "forward_layers") else Hooked(model, layers)
-        self.transform, self.batch_size, self.key = transform or as_given, batch_size, key
+        self.transform, self.batch_size, self.key = transform or torch.nn.Identity(), batch_size, key
         parameter = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(0).float())
         self.device, self.precision = parameter.device, parameter.dtype
         self.shape = self.probe = self.calibration = None
@@ -138,22 +125,22 @@ class Detector:
 
         When fitting, with each image's hash, and the first image tells whether the answer is the image's own.
         """
-        refuse_training(self.model)
+        checks.refuse_training(self.model)
         count = 0
         batches = data.loose_batches(images, self.batch_size, self.key)
         for batch in tqdm(batches, what, delay=2, mininterval=2, unit=" batches"):
             self.check(batch, count)
             try:
                 features = self.features(batch)
-                refuse_infinite(
+                checks.refuse_infinite(
                     torch.cat([*features.values()], 1), count, "makes the network's outputs something", self.cure
                 )
                 if fitting and not count and len(batch):
-                    refuse_fickle(self.features, batch[:1], self.device, self.tolerance)
+                    checks.refuse_fickle(self.features, batch[:1], self.device, self.tolerance)
             except (RuntimeError, MemoryError) as error:
-                raise refused(error, batch) from None
+                raise checks.refused(error, batch) from None
             count += len(batch)
-            yield features | {"hash": hashes(batch)} if fitting else features
+            yield features | {"hash": checks.hashes(batch)} if fitting else features
         if not count:
             raise InputError("there is no image to read; give at least one")
 
@@ -166,7 +153,7 @@ class Detector:
             raise InputError(
                 f"the detector was fitted on images {self.kind} {self.shape}, not {kind} {shape}; bring them to those"
             )
-        refuse_infinite(batch, count, "has a pixel")
+        checks.refuse_infinite(batch, count, "has a pixel")
         self.shape, self.kind = shape, kind
 
     @property
@@ -277,7 +264,7 @@ class Detector:
             readings.append(self.readings(features))
             others.append(features["hash"])
         self.calibrate(torch.cat(readings))
-        warn_of_repeats(torch.cat(others).numpy(), torch.cat(seen).numpy())
+        checks.warn_of_repeats(torch.cat(others).numpy(), torch.cat(seen).numpy())
         return self
 
     def calibrate(self, readings):
@@ -343,7 +330,7 @@ class Detector:
 
     def threshold(self, alpha, name="alpha"):
         """The p-value up to which an image is called an outlier: alpha, but for rounding; refuses one out of reach."""
-        refuse_level(name, alpha)
+        checks.refuse_level(name, alpha)
         self.fitted()
         least = 1 / (len(self.calibration) + 1)
         if alpha < least * (1 - 1e-9):
@@ -434,6 +421,7 @@ class Detector:
     def export(self, path):
         """Writes network, transform and detector as one ONNX file: images -> logits (N, K) and p_values (N,).
 
+        Any number of images, of the size that was fitted: for another one the detector promises nothing.
         Where onnxruntime is installed, the file is refused if its p-values of made-up images differ from this
         detector's by more than a rank, in a batch or alone.
         """
