@@ -140,7 +140,7 @@ class Methods:
             "GEN": -self.gen.predict_logits(logits),
             "fDBD": -self.fdbd.predict_features(seen["pooled"]),
             "NCI": -self.nci.predict_features(seen["pooled"]),
-            "SCALE": -self.scale.predict_feature_maps(seen["map"]),
+            "SCALE": -self.scale.predict_feature_maps(seen["map"].contiguous()),
             "RMDS": self.of_classes.score(seen["pooled"]) - self.of_all.score(seen["pooled"]),
             "COMBOOD": both.sum(1),
             "SHE": -self.she.predict_features(seen["pooled"]),
