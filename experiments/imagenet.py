@@ -51,7 +51,7 @@ LOGITS = {
 @cache
 def sample():
     """The folder's images in a random order, the class of each as its label."""
-    paths = sorted(path for path in Path(sys.argv[1]).iterdir() if path.suffix.lower() in data.SUFFIXES)
+    paths = sorted(Path(sys.argv[1]).glob("*.webp"))
     pixels = torch.from_numpy(np.stack([np.array(Image.open(path).convert("RGB")) for path in paths]))
     images = data.Images("imagenet", pixels, torch.arange(len(paths)), tuple(path.stem for path in paths))
     return images.subset(torch.randperm(len(paths), generator=torch.Generator().manual_seed(0)))
