@@ -105,7 +105,7 @@ class Methods:
         self.of_all = TiedGaussian().fit(seen["pooled"], torch.zeros(len(images)))
         self.xood = TiedGaussian().fit(seen["extremes"], torch.zeros(len(images)))
         held_out = read(one, reference.pixels, "XOOD-L")
-        both = torch.stack(self.densities(held_out), 1)
+        both = self.densities(held_out, torch.as_tensor(self.knn.predict_features(held_out["pooled"])))
         self.places, self.spreads = both.mean(0), both.std(0)
         known = held_out["extremes"].numpy()
         twisted = [read(one, pixels, "XOOD-L")["extremes"].numpy() for pixels in distorted(reference.pixels).values()]
@@ -117,15 +117,15 @@ class Methods:
     def scaled(self, rows):
         return (rows - self.mean) / self.deviation
 
-    def densities(self, seen):
-        """Log densities but for constants and factors, (N,): of the extremes, and of the neighbours' distance."""
-        nearest = torch.as_tensor(self.knn.predict_features(seen["pooled"])).clamp_min(1e-12)
-        return self.xood.score(seen["extremes"]), -nearest.log()
+    def densities(self, seen, distances):
+        """Log densities but for constants and factors, (N, 2): of the extremes, and of the neighbours' distances."""
+        return torch.stack([self.xood.score(seen["extremes"]), -distances.clamp_min(1e-12).log()], 1)
 
     @torch.inference_mode()
     def confidences(self, seen):
         logits = seen["logits"]
-        both = (torch.stack(self.densities(seen), 1) - self.places) / self.spreads
+        distances = torch.as_tensor(self.knn.predict_features(seen["pooled"]))
+        both = (self.densities(seen, distances) - self.places) / self.spreads
         parts = self.one.log_p(self.one.confidences(seen["readings"]))
         return {
             "ours": parts.sum(1),
@@ -133,7 +133,7 @@ class Methods:
             "MSP": scorers.msp(logits),
             "MiSP": -scorers.misp(logits),
             "energy": scorers.energy(logits),
-            "kNN": -torch.as_tensor(self.knn.predict_features(seen["pooled"])),
+            "kNN": -distances,
             "ViM": -self.vim.predict_features(seen["pooled"]),
             "ReAct": -self.react.predict_feature_maps(seen["pooled"]),
             "ASH-S": -self.ash.predict_feature_maps(seen["map"]),

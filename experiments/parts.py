@@ -22,7 +22,6 @@ from experiments.distortions import distorted
 from experiments.recording import record, recorded
 from thesis_utils import Detector, data, detector, metrics, runs, scorers
 from thesis_utils.files import replace
-from thesis_utils.models import unhooked
 
 MUON = dict(optimizer="muon", padding="mean", learning_rate=0.02, weight_decay=5e-4)
 SIX = "cifar10_0_5"  # CIFAR-10's first six classes: an archive that `six_classes` writes
@@ -172,7 +171,7 @@ def read(run):
     sets = {"fit": images.pixels[order], "reference": held_out.pixels[::2], "known": held_out.pixels[1::2]}
     reader = Reader(*run.network)
     seen = {name: reader.all_of(pixels, name) for name, pixels in (sets | others(run, sets["known"])).items()}
-    return unhooked(reader.model), seen
+    return reader.model, seen
 
 
 if __name__ == "__main__":

@@ -228,6 +228,13 @@ def test_every_reading_is_what_its_name_says():
     assert table["neighbours"].to_numpy() == pytest.approx(tenth, abs=1e-6)
 
 
+def test_classes_are_told_at_the_layer_that_is_named_last():
+    one = Detector(tiny(), layers=["5", "0", "3"]).fit(images(300, 1), images(101, 2))
+    features = one.features(images(40, 3))
+    relative = one.classes.score(features["mean/3"]) - one.gaussians["3"].score(features["mean/3"])
+    assert one.readings(features)[:, one.names.index("relative Mahalanobis")].tolist() == relative.tolist()
+
+
 def always_first():
     network = tiny()
     network[-1].bias.data[0] = 1e6

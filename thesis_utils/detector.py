@@ -172,20 +172,20 @@ class Detector:
 
     def readings(self, features):
         """All readings (N, R), confidences in float64, from `features`; their names are `names`."""
-        distances = [one.score(features[f"mean/{name}"])[:, None] for name, one in self.gaussians.items()]
+        distances = {name: one.score(features[f"mean/{name}"])[:, None] for name, one in self.gaussians.items()}
         last = features[f"mean/{self.model.layers[-1]}"]
-        relative = self.classes.score(last)[:, None] - distances[-1] if self.classes else 0 * distances[-1]
+        without = distances[self.model.layers[-1]]  # layers are named in any order, and called in another
+        relative = self.classes.score(last)[:, None] - without if self.classes else 0 * without
         cosines = self.directions(last) @ self.bank.float().T
         nearest = cosines.topk(min(NEIGHBOURS, len(self.bank)), 1).values[:, -1:]
-        parts = (features["early"], *distances, relative, nearest, features["logits"])
+        parts = (features["early"], *distances.values(), relative, nearest, features["logits"])
         return torch.cat([x.double() for x in parts], 1)
 
     @property
     def names(self):
         """The readings' names, "LAYER SCORE", in the order of their parts."""
         early = [f"{layer} {score}" for layer in self.early for score in ("max of MSP", "min of MiSP")]
-        inner = [f"{layer} Mahalanobis" for layer in self.gaussians]
-        return [*early, *inner, "relative Mahalanobis", "neighbours", "energy"]
+        return [*early, *(f"{layer} Mahalanobis" for layer in [*self.gaussians, "relative"]), "neighbours", "energy"]
 
     @property
     def sizes(self):
