@@ -36,7 +36,7 @@ def record(area, correct, **fields):
         for score, value in areas.items()
         for reading, a in zip(metrics.READINGS, (max(value, 1 - value), value, 0.6))
     ]  # fmt: skip
-    pd.DataFrame(rows).to_csv(folder / "metrics.csv", index=False)
+    pd.DataFrame(rows).to_csv(folder / "metrics.csv.gz", index=False)
     images = pd.DataFrame({evaluation.CORRECT: [1.0] * correct + [0.0] * (100 - correct)})
     images.to_parquet(folder / "scores" / "cifar10.parquet")
     return config

@@ -140,7 +140,7 @@ def test_a_fair_match_looks_at_what_it_says():
 
 def test_tuned_baselines_are_there_where_they_are_recorded():
     table = baselines.tuned()
-    there = {run.config.name for run in runs.every() if (run.folder / "baselines.csv").exists()}
+    there = {run.config.name for run in runs.every() if (run.folder / "baselines.csv.gz").exists()}
     assert there and set(table.run) == there and table.ours.between(0, 100).all()
     assert {"none", "held_out", "oracle", "grid"} == set(table.protocol)
 

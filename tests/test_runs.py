@@ -352,9 +352,9 @@ def test_the_shell_trains_scores_and_says_what_is_wrong(tmp_path, shell):
     assert "photo_patches: AUROC" in done.stdout and "accuracy" in done.stdout
     (folder,) = tmp_path.glob("demo-*")
     assert {p.name for p in folder.iterdir()} == {
-        "config.json", "provenance.json", "history.csv", "metrics.csv", "checkpoint.pt", "scorer.pt", "scores",
+        "config.json", "provenance.json", "history.csv", "metrics.csv.gz", "checkpoint.pt", "scorer.pt", "scores",
     }  # fmt: skip
-    table = pd.read_csv(folder / "metrics.csv")
+    table = pd.read_csv(folder / "metrics.csv.gz")
     assert len(table) == 3 * 3 * COLUMNS and table.notna().all(axis=None)
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["data"]["noise"]["images"] == 2000 and len(provenance["data"]["noise"]["sha256"]) == 64

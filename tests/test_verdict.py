@@ -51,7 +51,7 @@ def values(correct=80, near=None, fix=None, **areas):
 
 def a_run(found, width=16, seed=0, usual=True, epochs=10, deviation=0.0):
     """What `measured` has of a run: every number's images deviate by `deviation`."""
-    key = (f"no such run {width} {seed}", "compact", width, epochs, seed, usual)
+    key = (f"no such run {width} {seed}", "compact", width, epochs, "sgd", seed, usual)
     return key, found, dict.fromkeys(found, deviation) | {quantities.CHANCE: 0.0}
 
 

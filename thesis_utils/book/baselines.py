@@ -1,7 +1,7 @@
 """What the chapters on baselines, on the verdict and on other methods share: tuned baselines, choices on equal terms.
 
-`results/RUN/baselines.csv` has ODIN and the Mahalanobis ensemble, tuned under three protocols; `results/match.csv` the
-AUROC of min of MiSP, layer by layer, of calibration images against distorted ones.
+`results/RUN/baselines.csv.gz` has ODIN and the Mahalanobis ensemble, tuned under three protocols; `results/match.csv`
+the AUROC of min of MiSP, layer by layer, of calibration images against distorted ones.
 """
 
 from functools import lru_cache
@@ -10,6 +10,7 @@ import pandas as pd
 
 from thesis_utils import runs
 from thesis_utils.book import numbers, thesis
+from thesis_utils.runs import run as folders
 
 CHOSEN_ON = {  # on what somebody chooses a layer and a direction
     "oracle": "the tested set (oracle)", "held_out": "another set", "FGSM": "adversarial images",
@@ -24,9 +25,7 @@ def tuned():
     """All recorded baselines, a row a (run, ood, method, preprocessing, protocol), percent, with the run's columns."""
     found = []
     for run in runs.every():
-        path = run.folder / "baselines.csv"
-        if path.exists():
-            found.append(pd.read_csv(path).assign(**numbers.of_run(run)))
+        found += [table.assign(**numbers.of_run(run)) for table in run.rows(folders.BASELINES).values()]
     table = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["run", "ood", "protocol"])
     shares = [column for column in numbers.PERCENT if column in table]
     return table.assign(**{column: 100 * table[column] for column in shares}).rename(columns=numbers.PERCENT)

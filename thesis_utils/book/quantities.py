@@ -17,8 +17,8 @@ from thesis_utils.book import numbers, thesis
 
 SCENES = ("places9_resize", "places9_fix")  # in LSUN's place: made as LSUN (resize) was, and with antialiasing
 RELU, PLAIN, ENTROPY = (numbers.network(*cell) for cell in (("relu", 0.0), ("log_softmax", 0.0), ("log_softmax", 0.01)))
-OF_DRAW = ["run", "profile", "width", "epochs", "seed", "usual"]
-AT = ["width", "epochs", "usual"]  # what networks share that differ by their seeds only
+OF_DRAW = ["run", "profile", "width", "epochs", "optimizer", "seed", "usual"]
+AT = ["width", "epochs", "optimizer", "usual"]  # what networks share that differ by their seeds only
 
 # --- the numbers: of our runs, of the thesis ----------------------------------------------------------
 

@@ -5,9 +5,9 @@
     run.scores("svhn")                      # per-image scores
 
     config.json       the configuration         provenance.json      where every number came from
-    history.csv       one line per epoch        metrics.csv          every score x data set x reading
+    history.csv       one line per epoch        metrics.csv.gz       every score x data set x reading
     checkpoint.pt     weights, normalisation    scores/NAME.parquet  per-image scores
-    scorer.pt         Gaussians, ensemble       baselines.csv        ODIN and ensemble under three protocols
+    scorer.pt         Gaussians, ensemble       baselines.csv.gz     ODIN and ensemble under three protocols
 
 Every file is written to a temporary name and renamed. What is read, changed and written back is changed under a lock,
 so that two processes on one run lose nothing. Reading what is there needs no torch: what computes imports it.
@@ -37,7 +37,7 @@ OWN = ROOT / (os.environ.get("THESIS_RUNS") or "runs")  # a relative path counts
 RECORDED = ROOT / "results"
 CORRECT = "fc/correct"  # evaluation.CORRECT, which needs torch
 CHECKSUM = b"images_sha256"  # its key in a Parquet file
-METRICS, BASELINES = "metrics.csv", "baselines.csv"
+METRICS, BASELINES = "metrics.csv.gz", "baselines.csv.gz"
 DIGITS = {METRICS: "%.6f", BASELINES: "%.6g"}
 EMPTY = ["ood", "score", "reading", "method", "protocol", "preprocessing", "auroc", "auroc_low", "auroc_high", "fpr95"]
 COMPARED = {"demo": (60, 100)}  # images to tune and to test baselines on; all other profiles: 500 and 1,000 of each set
@@ -202,7 +202,7 @@ class Run:
     def __init__(self, folder):
         self.folder = Path(folder)
         self.config = read_config(self.folder)
-        self.tables = {}  # rows of metrics.csv and baselines.csv by out-distribution, as read or computed
+        self.tables = {}  # rows of METRICS and BASELINES by out-distribution, as read or computed
         self.computed = {}  # per-image scores that the folder does not keep, by data set
         self.fresh = set()  # sets whose scores are known to be of the images that there are now
 
@@ -279,7 +279,9 @@ class Run:
             rows = {name: table for name, table in (self.read(file) | tables).items() if table is not None}
             if rows:
                 table = pd.concat(rows.values(), ignore_index=True)
-                replace(self.folder / file, lambda p: table.to_csv(p, index=False, float_format=DIGITS[file]))
+                packed = {"method": "gzip", "mtime": 1}  # no time of writing: equal tables are equal files
+                how = {"index": False, "float_format": DIGITS[file], "compression": packed}
+                replace(self.folder / file, lambda partial: table.to_csv(partial, **how))
             else:
                 (self.folder / file).unlink(missing_ok=True)
 
@@ -412,7 +414,7 @@ class Run:
     def metrics(self, *names):
         """Metrics of every score: one row per (ood, score, reading), for all out-distributions or the named ones.
 
-        Read from the folder's metrics.csv, and computed from the per-image scores for a set that is not in it.
+        Read from the folder, and computed from the per-image scores for a set that is not in it.
         """
         chosen, known = names or self.out_distributions(), self.rows(METRICS)
         self.refresh(self.config.dataset, "calibration", *chosen)
@@ -438,7 +440,7 @@ class Run:
     def baselines(self, *names):
         """ODIN and the Mahalanobis ensemble, tuned under three protocols (`baselines.compare`), one row a result.
 
-        For all out-distributions or the named ones; read from baselines.csv, what is not there is computed. Without
+        For all out-distributions or the named ones; read from the folder, what is not there is computed. Without
         the images that the protocol `held_out` tunes on there are no rows of it, until these images can be had.
         """
         chosen, known = names or self.out_distributions(), self.rows(BASELINES)

@@ -16,6 +16,7 @@ from thesis_utils import runs
 from thesis_utils.errors import Diverged, InputError
 from thesis_utils.files import replace
 from thesis_utils.runs import publish, sweep
+from thesis_utils.runs import run as folders
 from thesis_utils.runs.config import FIELDS
 
 
@@ -86,8 +87,8 @@ def score(run, ood, baselines):
         final = table[table.score.eq("fc/misp") & table.reading.eq("fixed_direction")].iloc[0]
         best = table.loc[table[table.reading.eq("best_direction")].auroc.idxmax()]
         print(f"{name}: AUROC {final.auroc:.4f} (fc/misp), {best.auroc:.4f} ({best.score}, best of all: an oracle)")
-    kept = "; nothing was written: a recorded run stays as it is" if run.recorded else f"; {run.folder / 'metrics.csv'}"
-    print(f"accuracy {run.accuracy():.4f}{kept}")
+    kept = "nothing was written: a recorded run stays as it is" if run.recorded else run.folder / folders.METRICS
+    print(f"accuracy {run.accuracy():.4f}; {kept}")
     if baselines:
         rows = run.baselines(*(ood or ())).query("protocol != 'grid'")
         shown = ["ood", "method", "protocol", "preprocessing", "epsilon", "auroc", "fpr95"]
