@@ -134,7 +134,7 @@ def test_every_number_of_the_thesis_has_its_place():
 def test_the_notation():
     assert plain(tables.spread(83.66, 82, 85, seeds=3)) == "83.7\n[82.0–85.0]"
     assert plain(tables.spread(83.66, 82, 85)) == "83.7\n(82.0–85.0)"
-    assert tables.spread(-1, -3, 1, seeds=2, sign="+") == "-1.0\n[-3.0 to +1.0]"
+    assert tables.spread(-1, -3, 1, seeds=2, sign="+") == "-1.0\n[-3.0\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}+1.0]"
     assert tables.spread(np.nan) == tables.NONE and tables.spread(5) == "5.0"
 
 

@@ -348,7 +348,7 @@ def test_the_first_pages_table(measured):
               a_run(values(**{MIN: [80, 50, 50, 75]}, misp=60), 64, seed=1, epochs=30, usual=False)]  # fmt: skip
     measured({("cifar10", PLAIN): found, ("cifar10", RELU): [a_run(values(correct=82))]})
     front = verdict.front()
-    table = verdict.front_table(front)
+    table = verdict.front_table(front).replace("\N{NO-BREAK SPACE}", " ", regex=True)
     assert list(table) == ["thesis", "width 16", "width 64", "verdict", "chapter"]
     first, misp = table.loc["stage 1 − stage 4, SVHN"], table.loc["MiSP − MSP, SVHN"]
     assert first["thesis"] == "+3.9" and first["width 16"] == "+11.0\n[+10.0 to +12.0]"

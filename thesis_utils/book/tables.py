@@ -15,7 +15,7 @@ from thesis_utils.book import numbers
 
 NONE = "–"
 MISSING = "not recorded yet"
-RANGE = "\N{WORD JOINER}–\N{WORD JOINER}"
+RANGE, TO = "\N{WORD JOINER}–\N{WORD JOINER}", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"
 
 
 def spread(mean, low=np.nan, high=np.nan, seeds=1, sign="", digits=1):
@@ -25,7 +25,7 @@ def spread(mean, low=np.nan, high=np.nan, seeds=1, sign="", digits=1):
     text = f"{mean:{sign}.{digits}f}"
     if pd.isna(low):
         return text
-    to = " to " if sign else RANGE
+    to = TO if sign else RANGE
     inside = f"{low:{sign}.{digits}f}{to}{high:{sign}.{digits}f}"
     return f"{text}\n[{inside}]" if seeds > 1 else f"{text}\n({inside})"
 
