@@ -215,8 +215,8 @@ MOVED, NEWER = 5, "newer recipe"
 CAPTION = (
     "Log-softmax networks (λ = 0) on CIFAR-10, in points of accuracy or AUROC: mean [lowest to highest seed], or one "
     "network's (interval). Inner layers are read in the better direction, as in the thesis; wins count λ = 0.01 too. "
-    "Beside the scenes stand the thesis' numbers on LSUN. A run of another length or by the newer recipe stands below "
-    "where it says something else."
+    "Beside the scenes stand the thesis' numbers on LSUN. A run of another length or by the newer recipe is "
+    "added to a cell where its sign is another, or its number by more than five points."
 )
 
 
