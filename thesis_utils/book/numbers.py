@@ -17,7 +17,6 @@ from thesis_utils.errors import InputError
 from thesis_utils.runs import run as store
 
 NETWORKS = {"relu": "ReLU", "softmax": "softmax", "log_softmax": "log-softmax"}
-OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW", "muon": "Muon"}
 SETS = {  # how the book writes the data sets
     "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN", "lsun": "LSUN", "places9_resize": "scenes resize",
     "places9_fix": "scenes fix", "digits_0_4": "digits 0–4", "digits_5_9": "digits 5–9",
