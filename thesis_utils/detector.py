@@ -185,7 +185,7 @@ class Detector:
     def names(self):
         """The readings' names, "LAYER SCORE", in the order of their parts."""
         early = [f"{layer} {score}" for layer in self.early for score in ("max of MSP", "min of MiSP")]
-        return [*early, *(f"{layer} Mahalanobis" for layer in [*self.gaussians, "relative"]), "neighbours", "energy"]
+        return [*early, *(f"{x} Mahalanobis" for x in self.gaussians), "relative Mahalanobis", "neighbours", "energy"]
 
     @property
     def sizes(self):

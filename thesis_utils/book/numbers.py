@@ -17,6 +17,7 @@ from thesis_utils.errors import InputError
 from thesis_utils.runs import run as store
 
 NETWORKS = {"relu": "ReLU", "softmax": "softmax", "log_softmax": "log-softmax"}
+OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW", "muon": "Muon"}
 SETS = {  # how the book writes the data sets
     "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN", "lsun": "LSUN", "places9_resize": "scenes resize",
     "places9_fix": "scenes fix", "digits_0_4": "digits 0–4", "digits_5_9": "digits 5–9",
@@ -137,9 +138,12 @@ def over_seeds(table, *keys):
     return found
 
 
-def main_run(profile=None, dataset=None, oods=None):
-    """A profile's log-softmax network without entropy loss, trained if it is not there; scored on `oods` (or all)."""
-    run = runs.get(runs.configure(profile, dataset=dataset))
+def main_run(profile=None, dataset=None, oods=None, **chosen):
+    """A profile's log-softmax network without entropy loss, or the `chosen` one: trained if it is not there.
+
+    It is scored on `oods`, or on all sets that there are.
+    """
+    run = runs.get(runs.configure(profile, dataset=dataset, **chosen))
     run.metrics(*(oods or ()))
     frame.cache_clear()
     return run

@@ -125,6 +125,6 @@ def score(name):
 
 
 def listed(items):
-    """a, b and c."""
-    *most, last = map(str, items)
-    return f"{', '.join(most)} and {last}" if most else last
+    """a, b and c; of nothing, an empty text."""
+    texts = [*map(str, items)]
+    return f"{', '.join(texts[:-1])} and {texts[-1]}" if len(texts) > 1 else "".join(texts)

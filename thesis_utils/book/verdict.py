@@ -138,9 +138,8 @@ def claims(scenes=SCENES[0]):
         verdict = OPEN if outcomes != {HOLDS} else REPRODUCED
         verdict = NOT_REPRODUCED if FAILS in outcomes else ABSENT if outcomes == {ABSENT} else verdict
         seeds = found.seeds[found.seeds.gt(0)].min()
-        rows.append(
-            (claim, width, verdict, *(found.outcome.eq(one).sum() for one in (HOLDS, ABSENT)), len(found), seeds)
-        )
+        hold, missing = found.outcome.eq(HOLDS).sum(), found.outcome.eq(ABSENT).sum()
+        rows.append((claim, width, verdict, hold, missing, len(found), seeds))
     return pd.DataFrame(rows, columns=["claim", "width", "verdict", "hold", "missing", "cells", "seeds"])
 
 
@@ -209,14 +208,13 @@ WINS = (  # of min of MiSP, by how its layer and direction are chosen; the thesi
     ("wins over the ensemble, %, fixed: layer 1.2, two-sided", "", "layer1.2, two-sided"),
 )
 OF_FRONT = ["difference", "claim", "chapter", "verdict", "thesis", *AT, "mean", "low", "high", "seeds", "pairs", "runs"]
+MOVED = 5  # points from which on a run of another length or recipe says something else
 
-
-MOVED, NEWER = 5, "newer recipe"
 CAPTION = (
     "Log-softmax networks (λ = 0) on CIFAR-10, in points of accuracy or AUROC: mean [lowest to highest seed], or one "
     "network's (interval). Inner layers are read in the better direction, as in the thesis; wins count λ = 0.01 too. "
     "Beside the scenes stand the thesis' numbers on LSUN. A run of another length or by the newer recipe is "
-    "added to a cell where its sign is another, or its number by more than five points."
+    f"added to a cell where its sign is another, or its number by more than {MOVED} points."
 )
 
 
@@ -263,8 +261,9 @@ def front_table(found):
     for row in found[found.usual | other].sort_values("usual", ascending=False).itertuples():
         sign, digits = ("+", 1) if np.isnan(row.pairs) else ("", 0)
         ours = tables.spread(row.mean, row.low, row.high, row.seeds, sign, digits)
-        recipe = f"\n({NEWER if row.optimizer == 'muon' else f'{row.epochs} epochs'})"
-        ours += "\none seed" * (row.seeds == 1) + recipe * (not row.usual)
+        ours += "\none seed" * (row.seeds == 1)
+        if not row.usual:
+            ours += "\n(newer recipe)" if row.optimizer == "muon" else f"\n({row.epochs} epochs)"
         line, width = texts[row.difference], f"width {row.width}"
         line[width] = f"{line[width]}\n{ours}" if width in line else ours
         their = tables.spread(row.thesis, sign=sign, digits=digits)
