@@ -13,7 +13,7 @@ $(PAGE): .venv/installed $(SOURCES)
 	@touch $@
 
 test: .venv/installed-test ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lab: .venv/installed ## the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
@@ -41,9 +41,9 @@ clean: ## removes what was built; keeps your runs and downloads
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14) and "Python 3.11 to 3.14 is needed: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv # installs the rest in a fifth of pip's time
-	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet -r requirements.txt
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode -r requirements.txt
 	touch $@
 
 .venv/installed-test: .venv/installed requirements-test.txt
-	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet -r requirements-test.txt
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --compile-bytecode -r requirements-test.txt
 	touch $@

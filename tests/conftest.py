@@ -14,11 +14,18 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
-def shell(tmp_path_factory):
+def shared(tmp_path_factory):
+    """A temporary folder of all of pytest's workers."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def shell(shared):
     """shell(words, cwd=..., **environment) runs a command as a user would, with runs of its own and no THESIS_DATA."""
     kept = {key: value for key, value in os.environ.items() if key not in ("THESIS_DATA", "THESIS_PROFILE")}
     path = f"{Path(sys.executable).parent}:{kept['PATH']}"
-    base = {**kept, "THESIS_RUNS": str(tmp_path_factory.mktemp("runs")), "PATH": path}
+    base = {**kept, "THESIS_RUNS": str(shared / "runs"), "PATH": path}
 
     def run(words, cwd=ROOT, check=True, **environment):
         done = subprocess.run(
@@ -30,6 +37,14 @@ def shell(tmp_path_factory):
 
     run.env = base
     return run
+
+
+@pytest.fixture(scope="session")
+def trained(shell, shared):
+    """A folder of runs with the demo's network, trained and no more: to copy."""
+    home = shared / "trained"
+    shell([sys.executable, "-m", "thesis_utils", "train", "--profile", "demo"], THESIS_RUNS=str(home))
+    return home
 
 
 def interrupted(monkeypatch, after):

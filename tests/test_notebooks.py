@@ -4,7 +4,6 @@ import os
 import pty
 import shutil
 import subprocess
-import sys
 
 import nbformat
 import numpy as np
@@ -40,14 +39,6 @@ def outputs(path):
     figures = sum("data:image/svg+xml" in html and "alt=" in html for html in shown)
     tables = [html for html in shown if "<table" in html]
     return figures, tables
-
-
-@pytest.fixture(scope="module")
-def trained(shell, tmp_path_factory):
-    """A folder of runs with the demo's network, trained and no more."""
-    folder = tmp_path_factory.mktemp("trained")
-    shell([sys.executable, "-m", "thesis_utils", "train", "--profile", "demo"], THESIS_RUNS=str(folder))
-    return folder
 
 
 @pytest.mark.parametrize("name, figures, tables", [
