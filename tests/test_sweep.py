@@ -121,7 +121,7 @@ def test_a_trained_run_that_fails_is_repeated_from_its_scores(own, capsys):
 
 def test_a_set_that_cannot_be_had_is_left_out_with_a_sentence(own, monkeypatch):
     monkeypatch.setitem(runs.OUT_DISTRIBUTIONS, "digits_0_4", ("svnh", "digits_5_9"))
-    config = runs.configure("demo", **TINY)
+    config = runs.configure("demo", **QUICK, epochs=1)
     (sentence,) = sweep.complete(config)
     assert sentence.startswith("left out svnh: unknown data set 'svnh'")
     assert sweep.status(config) == "your own, not scored: svnh"
