@@ -37,6 +37,7 @@ def choose(areas):
     return layer, bool(areas[layer] < 50)
 
 
+@lru_cache
 def layerwise(run, ood):
     """AUROC (percent) of min of MiSP in the fixed direction at each layer of a run: a Series, empty if unscored."""
     table = numbers.frame()

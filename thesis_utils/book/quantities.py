@@ -67,10 +67,13 @@ def of_thesis():
 
 @lru_cache
 def covariance(run):
-    """The covariance of a run's AUROCs (shares) by set, {ood: DataFrame}; empty where it is not recorded."""
-    path = runs.by_name(run).folder / "covariance.csv"
+    """The covariance of a run's AUROCs (shares), {ood: ({score: place}, (K, K))}; {} where it is not recorded."""
+    path, found = runs.by_name(run).folder / "covariance.csv", {}
     table = pd.read_csv(path) if path.exists() else pd.DataFrame({"ood": []})
-    return {ood: rows.drop(columns="ood").set_index("score").dropna(axis=1) for ood, rows in table.groupby("ood")}
+    for ood, rows in table.groupby("ood"):
+        matrix = rows.drop(columns="ood").set_index("score").dropna(axis=1)
+        found[ood] = {score: place for place, score in enumerate(matrix)}, matrix.loc[[*matrix]].to_numpy()
+    return found
 
 
 # --- quantities: weighted sums ------------------------------------------------------------------------
@@ -147,14 +150,15 @@ def images_variance(total, run, values, deviations):
     variance = 0.0
     for ood in {ood for ood, *_ in total}:
         part = {one: weight for one, weight in total.items() if one[0] == ood}
-        known, scores = covariance(run).get(ood), [score for _, score, _ in part]
-        if known is None or not {*scores} <= {*known} or any(reading == "two_sided" for *_, reading in part):
+        places, matrix = covariance(run).get(ood, ({}, None))
+        if any(score not in places or reading == "two_sided" for _, score, reading in part):
             variance += sum(abs(weight) * deviations[one] for one, weight in part.items()) ** 2
             continue
         turned = [reading == "best_direction" and values.get((ood, score, "fixed_direction"), 50) < 50
                   for _, score, reading in part]  # fmt: skip
         signed = np.where(turned, -1, 1) * [*part.values()]
-        variance += 1e4 * signed @ known.loc[scores, scores].to_numpy() @ signed
+        at = [places[score] for _, score, _ in part]
+        variance += 1e4 * signed @ matrix[np.ix_(at, at)] @ signed
     return variance
 
 
