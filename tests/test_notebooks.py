@@ -116,6 +116,24 @@ def test_papermill_at_a_terminal_without_an_output_path(shell, tmp_path):
     assert not outputs(tmp_path / "02_benchmark.ipynb")[1]
 
 
+@pytest.mark.parametrize("name", ["03_layerwise", "10_why_misp"])
+def test_a_network_without_scores_image_by_image_shows_all_the_rest(shell, tmp_path, name):
+    words = ["papermill", f"{name}.ipynb", str(tmp_path / "out.ipynb"), "-p", "profile", "compact"]
+    shell(words, cwd=ROOT / "notebooks")
+    said = "image by image are not recorded of this network; `python -m thesis_utils train --profile compact` trains it"
+    assert said in (tmp_path / "out.ipynb").read_text() and len(outputs(tmp_path / "out.ipynb")[1]) > 1
+
+
+@pytest.mark.parametrize("name, profile, said", [
+    ("05_cifar100", "thesis", "profile must be one of compact, half, not 'thesis'"),
+    ("08_open_world", "compact", "is recorded without the weights to detect with; train it: python -m thesis_utils"),
+])  # fmt: skip
+def test_a_profile_that_cannot_be_shown_is_one_sentence(shell, tmp_path, name, profile, said):
+    words = ["papermill", f"{name}.ipynb", str(tmp_path / "out.ipynb"), "-p", "profile", profile]
+    failed = shell(words, cwd=ROOT / "notebooks", check=False)
+    assert failed.returncode and said in failed.stderr
+
+
 def test_a_misspelt_out_distribution_names_the_sets_that_exist(shell, tmp_path):
     words = ["papermill", "03_layerwise.ipynb", str(tmp_path / "out.ipynb"), "-p", "ood", "svnh"]
     failed = shell([*words, "-p", "profile", "demo"], cwd=ROOT / "notebooks", check=False)

@@ -149,6 +149,13 @@ def main_run(profile=None, dataset=None, oods=None, **chosen):
     return run
 
 
+def by_image(run, oods, *scores):
+    """Per-image scores of a run's in-distribution and of `oods`, {set: DataFrame}; {} where no such are recorded."""
+    names = [run.config.dataset, *oods]
+    found = {name: run.scores(name) for name in names} if all(run.can_score(name) for name in names) else {}
+    return found if all({*scores} <= {*table} for table in found.values()) else {}
+
+
 def one_of(parameter, value, choices):
     """A notebook's parameter, or an InputError that names the choices."""
     if value not in choices:

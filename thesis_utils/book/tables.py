@@ -12,6 +12,7 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 
 from thesis_utils.book import numbers
+from thesis_utils.runs.config import command
 
 NONE = "–"
 MISSING = "not recorded yet"
@@ -70,6 +71,11 @@ def named(table):
         names = getattr(renamed, side).names
         setattr(renamed, side, rename(getattr(renamed, side)).set_names(names))
     return renamed
+
+
+def unseen(run):
+    """What stands in place of a picture of scores image by image, where `numbers.by_image` has none."""
+    return Markdown(f"Scores image by image are not recorded of this network; `{command(run.config)}` trains it.")
 
 
 def footer(data=None, runs=()):
