@@ -126,7 +126,7 @@ def test_a_network_without_scores_image_by_image_shows_all_the_rest(shell, tmp_p
 
 @pytest.mark.parametrize("name, profile, said", [
     ("05_cifar100", "thesis", "profile must be one of compact, half, not 'thesis'"),
-    ("08_open_world", "compact", "is recorded without the weights to detect with; train it: python -m thesis_utils"),
+    ("08_open_world", "compact", "is recorded without the weights to detect with: python -m thesis_utils train"),
 ])  # fmt: skip
 def test_a_profile_that_cannot_be_shown_is_one_sentence(shell, tmp_path, name, profile, said):
     words = ["papermill", f"{name}.ipynb", str(tmp_path / "out.ipynb"), "-p", "profile", profile]
