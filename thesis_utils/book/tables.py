@@ -12,7 +12,7 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 
 from thesis_utils.book import numbers
-from thesis_utils.runs.config import command
+from thesis_utils.runs import command, every
 
 NONE = "–"
 MISSING = "not recorded yet"
@@ -68,7 +68,7 @@ def named(table):
 
     renamed = table.copy()
     for side in ("index", "columns"):
-        names = getattr(renamed, side).names
+        names = ["set" if name == "ood" else name for name in getattr(renamed, side).names]
         setattr(renamed, side, rename(getattr(renamed, side)).set_names(names))
     return renamed
 
@@ -76,6 +76,13 @@ def named(table):
 def unseen(run):
     """What stands in place of a picture of scores image by image, where `numbers.by_image` has none."""
     return Markdown(f"Scores image by image are not recorded of this network; `{command(run.config)}` trains it.")
+
+
+def kinds(names):
+    """Of runs the widths, and the optimizers, which tell the recipe, as text."""
+    configs = [run.config for run in every() if run.config.name in names]
+    widths, optimizers = {config.width for config in configs}, {numbers.OPTIMIZERS[one.optimizer] for one in configs}
+    return f", width {listed(sorted(widths))}, trained by {listed(sorted(optimizers))}" if configs else ""
 
 
 def footer(data=None, runs=()):
@@ -86,9 +93,10 @@ def footer(data=None, runs=()):
         parts.append(f'<a download="data.csv" href="data:text/csv;base64,{csv}">data (CSV)</a>')
     parts.append("code: in the folded cell above")
     if len(runs):
-        names = "<br>".join(escape(name) for name in sorted(set(runs)))
-        parts.append(f'<details style="display: inline-block; vertical-align: top"><summary>{len(set(runs))} runs'
-                     f"</summary>{names}</details>")  # fmt: skip
+        names = sorted(set(runs))
+        counted = f"{len(names)} run{'s' * (len(names) > 1)}{kinds(names)}"
+        parts.append(f'<details style="display: inline-block; vertical-align: top"><summary>{counted}</summary>'
+                     f"{'<br>'.join(map(escape, names))}</details>")  # fmt: skip
     return f'<div class="made-from" style="font-size: 0.75em; margin: 0.2em 0 1.2em">{" · ".join(parts)}</div>'
 
 
