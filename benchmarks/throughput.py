@@ -101,7 +101,7 @@ def measure(config, size, ways, rate, device):
     chosen = torch.arange(config.batch_size, device=device)
     drawn = data.draw(config.batch_size, torch.Generator().manual_seed(0)).to(device)
     for way in ways:
-        call = step if way == "replayed" else step.once
+        call = step.run if way == "replayed" else step.once
         started = time.perf_counter()
         call(size, chosen, drawn)
         wait(device)

@@ -114,11 +114,8 @@ SETS = {
 def watched(network, run):
     """What `run()` returns, and the inputs and outputs of the classifier meanwhile: one forward pass does for all."""
     seen = []
-    hook = network._fc.register_forward_hook(lambda module, inputs, logits: seen.append((*inputs, logits)))
-    try:
+    with network._fc.register_forward_hook(lambda module, inputs, logits: seen.append((*inputs, logits))):
         return run(), *(torch.cat(one) for one in zip(*seen))
-    finally:
-        hook.remove()
 
 
 @cache

@@ -8,19 +8,16 @@ ODIN and the ensemble on, or against their distorted versions, all kinds togethe
 read; no test image and no other data set is looked at.
 """
 
-from itertools import product
-
 import torch
 from tqdm import tqdm
 
 from experiments.distortions import distorted
-from experiments.misp import misp_everywhere
+from experiments.misp import misp_everywhere, networks
 from experiments.recording import record, recorded
-from thesis_utils import data, metrics, runs
+from thesis_utils import data, metrics
 from thesis_utils.evaluation import float32
 from thesis_utils.mahalanobis import fgsm
 from thesis_utils.models import LAYERS
-from thesis_utils.runs.config import GRID
 
 IMAGES, BATCH = 1000, 250
 
@@ -50,8 +47,6 @@ def measure(run):
 
 
 if __name__ == "__main__":
-    for profile, dataset, (activation, factor) in product(("compact", "half"), ("cifar10", "cifar100"), GRID):
-        config = runs.configure(profile, dataset=dataset, activation=activation, entropy_factor=factor)
-        for run in tqdm(runs.seeds(config), config.name):
-            if run.has_weights and not recorded("match", {"run": run.config.name}):
-                record("match", ["run", "layer", "variant"], measure(run))
+    for run in tqdm([*networks("cifar10"), *networks("cifar100")], "networks"):
+        if run.has_weights and not recorded("match", {"run": run.config.name}):
+            record("match", ["run", "layer", "variant"], measure(run))

@@ -143,12 +143,6 @@ def minima(model, normalise, pixels, what):
     return {layer: {key: torch.cat([one[key] for one in rows]) for key in rows[0]} for layer, rows in found.items()}
 
 
-def either_way(known, unknown):
-    """AUROC in the better direction."""
-    area = metrics.auroc(known.double().numpy(), unknown.double().numpy())
-    return max(area, 1 - area)
-
-
 def maps(run):
     """Rows of misp_maps.csv; AUROCs are in the better direction."""
     model, normalise = run.network
@@ -164,7 +158,7 @@ def maps(run):
             values["rank_correlation"] = spearmanr(one["misp"], one["energy"]).statistic
             if name != run.config.dataset:
                 for metric, score in {"auroc": "misp", "auroc_energy": "energy", "auroc_inner": "inner"}.items():
-                    values[metric] = either_way(known[layer][score], one[score])
+                    values[metric] = metrics.best_direction(known[layer][score], one[score])
             for metric, value in values.items():
                 row = {"run": run.config.name, "set": name, "layer": layer}
                 yield row | {"metric": metric, "value": float(value)}

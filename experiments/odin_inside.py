@@ -13,9 +13,9 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from experiments.misp import NETWORKS, either_way, misp_everywhere, sets
+from experiments.misp import NETWORKS, misp_everywhere, sets
 from experiments.recording import record, recorded
-from thesis_utils import runs, scorers
+from thesis_utils import metrics, runs, scorers
 from thesis_utils.baselines import TEMPERATURE
 from thesis_utils.evaluation import BATCH
 
@@ -47,7 +47,7 @@ def measure(run):
     for name in others:
         for (epsilon, layer), scores in found[name].items():
             place = {"run": run.config.name, "set": name, "layer": layer, "variant": epsilon, "metric": "auroc"}
-            yield place | {"value": either_way(found[known][epsilon, layer], scores)}
+            yield place | {"value": metrics.best_direction(found[known][epsilon, layer], scores)}
 
 
 if __name__ == "__main__":

@@ -183,12 +183,6 @@ def measured(known, unknown, calibration=None):
     return found
 
 
-def all_scores(run, name, column):
-    """A set's per-image scores; computed where the recorded ones, which are those of the figures, lack `column`."""
-    table = run.scores(name)
-    return table if column in table else pd.concat(run.scorer.stream(run.images(name)), ignore_index=True)
-
-
 def compare(run):
     """The rows of results/open_world.csv for one run."""
     one, inside = run.detector, run.config.dataset
@@ -196,7 +190,10 @@ def compare(run):
     oods = [name for name in runs.OUT_DISTRIBUTIONS[inside] if data.present(name)]
     last = f"{run.network[0].layers[-1]}/mahalanobis"
     sets = {name: baselines.shuffled(data.load(name)) for name in (inside, *oods)} | {"calibration": held_out}
-    scores = {name: all_scores(run, name, last) for name in sets}
+    scores = {name: run.scores(name) for name in sets}
+    for name, table in scores.items():
+        if last not in table:  # the recorded ones are those of the figures
+            scores[name] = pd.concat(run.scorer.stream(run.images(name)), ignore_index=True)
     methods = Methods(one, images, held_out.subset(slice(0, None, 2)))
     gram = Gram(one, images) if run.config.width <= WIDEST else None
     found = {}

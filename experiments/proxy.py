@@ -52,7 +52,7 @@ def measure(activation, padding, optimizer, learning_rate, weight_decay):
         if len(order) < BATCH:
             order = torch.randperm(len(images), generator=generator)
         batch, order = order[:BATCH], order[BATCH:]
-        logits = model(seen(data.augment(images.pixels[batch], generator)))
+        logits = model(seen(data.shift(images.pixels[batch], data.draw(BATCH, generator))))
         loss = F.cross_entropy(logits, images.labels[batch])
         model.zero_grad()
         loss.backward()

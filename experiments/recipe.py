@@ -48,9 +48,28 @@ def training_images():
     return images, held_out, data.Normalisation.of(images)
 
 
+def steps_of(model, optimizer, rate, count, what, clip=1.0):
+    """Trains for so many steps, one cycle of the learning rate; yields each one's loss (nats), before its step."""
+    images, _, normalise = training_images()
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, count)
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(images), generator=generator)
+    for batch in tqdm(order.split(BATCH)[:count], what, mininterval=5):
+        inputs = normalise(data.shift(images.pixels[batch], data.draw(BATCH, generator)))
+        with autocast(torch.device("cpu"), "bfloat16"):
+            logits = model(inputs)
+        loss = F.cross_entropy(logits.float(), images.labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        yield loss.item()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        schedule.step()
+
+
 def short_training(activation, optimizer, learning_rate, clipped, adjusted):
     """Largest cross-entropy of all steps, mean of the last 20 (nats), and the accuracy on the calibration images."""
-    images, held_out, normalise = training_images()
+    _, held_out, normalise = training_images()
     torch.manual_seed(0)
     model = resnet34(10, WIDTH, activation).to(memory_format=torch.channels_last)
     if not adjusted:
@@ -59,21 +78,8 @@ def short_training(activation, optimizer, learning_rate, clipped, adjusted):
         steps = torch.optim.SGD(model.parameters(), learning_rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
     else:
         steps = torch.optim.AdamW(model.parameters(), learning_rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(steps, learning_rate, STEPS)
-    generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(images), generator=generator)
-    losses = []
-    for batch in tqdm(order.split(BATCH)[:STEPS], f"{activation} {optimizer} {learning_rate}", mininterval=5):
-        inputs = normalise(data.augment(images.pixels[batch], generator))
-        with autocast(torch.device("cpu"), "bfloat16"):
-            logits = model(inputs)
-        loss = F.cross_entropy(logits.float(), images.labels[batch])
-        steps.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0 if clipped else math.inf)
-        steps.step()
-        schedule.step()
-        losses.append(loss.item())
+    what, clip = f"{activation} {optimizer} {learning_rate}", 1.0 if clipped else math.inf
+    losses = [*steps_of(model, steps, learning_rate, STEPS, what, clip)]
     last = sum(losses[-20:]) / 20
     return {"largest_loss": max(losses), "last_loss": last, "accuracy": accuracy(model, held_out, normalise)}
 

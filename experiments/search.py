@@ -47,14 +47,10 @@ def configurations(activations):
                     yield runs.configure("compact", **(recipe | change), activation=activation, seed=seed)
 
 
-def main(activations):
-    for config in configurations(activations):
+if __name__ == "__main__":
+    for config in configurations(sys.argv[1:] or ("log_softmax", "relu", "softmax")):
         key = {name: value for name, value in dataclasses.asdict(config).items() if name in KEYS}
         if not recorded("search", key):
             last = runs.get(config).history.iloc[-1]
             row = key | {"accuracy": last.calibration_accuracy, "train_accuracy": last.train_accuracy}
             record("search", KEYS, [row])
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:] or ("log_softmax", "relu", "softmax"))

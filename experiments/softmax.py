@@ -15,13 +15,11 @@ gradient   norm of the gradient of the first block's convolutions over that of t
 import torch
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
-from experiments.recipe import BATCH, WIDTH, training_images
+from experiments.recipe import WIDTH, steps_of, training_images
 from experiments.recording import record, recorded
-from thesis_utils import data
 from thesis_utils.models import channel_softmax, resnet34
-from thesis_utils.training import accuracy, autocast
+from thesis_utils.training import accuracy
 
 STEPS, PEAK_RATE = 300, 1e-2
 
@@ -100,23 +98,12 @@ def measure(variant):
     with torch.no_grad():  # BatchNorm by the batch, as in training
         before = watched(model.train(), normalise(images.pixels[:512]))
     optimizer = torch.optim.AdamW(model.parameters(), PEAK_RATE, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, STEPS)
-    generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(images), generator=generator)
     losses, ratio = [], None
-    for batch in tqdm(order.split(BATCH)[:STEPS], variant, mininterval=5):
-        with autocast(torch.device("cpu"), "bfloat16"):
-            logits = model(normalise(data.augment(images.pixels[batch], generator)))
-        loss = F.cross_entropy(logits.float(), images.labels[batch])
-        optimizer.zero_grad()
-        loss.backward()
+    for loss in steps_of(model, optimizer, PEAK_RATE, STEPS, variant):
+        losses.append(loss)
         if ratio is None:
             first, last = (block.conv2.weight.grad.norm() for block in (model.blocks[0], model.blocks[-1]))
             ratio = (first / last).item()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
     with torch.no_grad():
         after = watched(model.train(), normalise(images.pixels[:512]))
     return {

@@ -49,6 +49,16 @@ def trained(shell, shared):
     return home
 
 
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """An empty folder of runs, for this process and those that it starts."""
+    home = tmp_path / "runs"
+    monkeypatch.setattr("thesis_utils.runs.run.OWN", home)
+    monkeypatch.setenv("THESIS_RUNS", str(home))
+    monkeypatch.setenv("TQDM_DISABLE", "")  # so that what a sweep of several jobs sets is put back
+    return home
+
+
 def interrupted(monkeypatch, after):
     """The step of that number, of all trainings from now on, raises what Ctrl-C raises."""
     steps, shift = [], data.shift

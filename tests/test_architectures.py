@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from thesis_utils import evaluation, runs
+from thesis_utils import evaluation
 from thesis_utils.architectures import ARCHITECTURES
 from thesis_utils.data import Normalisation, hold_out, load
 from thesis_utils.models import ACTIVATIONS
@@ -36,7 +36,6 @@ def test_wide_resnet28_has_the_papers_size():
 
 def test_a_wide_resnets_map_is_the_activation_of_the_normalised_sum():
     model = ARCHITECTURES["wide_resnet28"](3, 16, "log_softmax").eval()
-    layers = model.forward_layers(images())[1]
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(generator=torch.Generator().manual_seed(1))
@@ -62,12 +61,6 @@ def test_everything_that_scores_takes_them(name):
     scorer = evaluation.Scorer(model, Normalisation.of(train)).fit(*hold_out(train.subset(slice(0, 600, 4))))
     table = next(scorer.stream(load("noise").subset(slice(4))))
     assert table.notna().all(axis=None) and len([c for c in table if c.endswith("/min_of_misp")]) == OTHERS[name]
-
-
-def test_the_name_of_a_run_has_the_architecture():
-    config = runs.configure("compact", architecture="densenet22")
-    assert config.name.startswith("compact-cifar10-densenet22-log_softmax-el0-seed0-")
-    assert "--architecture densenet22" in runs.command(config)
 
 
 def test_a_densenets_maps_go_on_without_their_common_offset():

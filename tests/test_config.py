@@ -100,6 +100,7 @@ def test_the_command_of_a_configuration_gives_it_back():
 
 @pytest.mark.parametrize("overrides", [
     dict(activation="softmax", epochs=3),
+    dict(architecture="densenet22"),
     dict(activation="softmax", optimizer="sgd"),
     dict(entropy_factor=0.1, entropy_reduction="sum", sizes="32"),
     dict(activation="relu", optimizer="muon", padding="mean", learning_rate=0.05, fine_tuning="energy"),

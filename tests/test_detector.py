@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from thesis_utils import Detector, data, detector
 from thesis_utils.errors import InputError
-from thesis_utils.models import LAYERS, Hooked, fingerprint, resnet34
+from thesis_utils.models import Hooked, fingerprint, resnet34
 
 # --- small networks and their images ------------------------------------------------------------------
 
@@ -189,11 +189,6 @@ def test_a_sample_is_whole_rows_without_duplicates_from_everywhere():
 @pytest.mark.parametrize("depth, count", [(1, 1), (2, 1), (7, 1), (8, 2), (12, 2), (13, 3), (16, 3), (18, 4)])
 def test_a_fifth_of_the_layers_is_early(depth, count):
     assert Detector(chain(depth)).early == tuple(map(str, range(count)))
-
-
-def test_early_layers_of_our_own_network():
-    one = Detector(resnet34(5, 8).eval())
-    assert one.early == LAYERS[:3] and isinstance(one.model, type(resnet34(5, 8)))
 
 
 def test_every_reading_is_what_its_name_says():
@@ -436,16 +431,12 @@ def test_a_level_that_is_none_is_refused(fitted, levels, message):
 # --- images and fitting -------------------------------------------------------------------------------
 
 
-def held(name, values):
-    return data.Images(name, values, torch.zeros(len(values)).long(), ("a",))
-
-
 def test_images_are_taken_in_every_form_and_give_the_same_scores():
     fit, calibration, new = (pixels(n, seed, 8) for n, seed in ((300, 1), (60, 2), (260, 3)))
     forms = {
         "tensor": lambda x: x,
         "array": lambda x: x.numpy(),
-        "images": lambda x: held("x", x),
+        "images": lambda x: data.Images("x", x, torch.zeros(len(x)).long(), ("a",)),
         "dataset": lambda x: TensorDataset(x, torch.arange(len(x))),
         "loader": lambda x: DataLoader(TensorDataset(x, torch.arange(len(x))), 250),
         "batches": lambda x: list(x.split(250)),
@@ -786,11 +777,6 @@ def test_half_precision_that_overflows_says_so():
         Detector(network.half()).fit(images(60).half())
 
 
-def test_torchscript_is_refused():
-    with pytest.raises(InputError, match="TorchScript module cannot be read inside; give the Python module"):
-        Detector(torch.jit.trace(tiny(), images(1)))
-
-
 def test_a_quantised_network_is_told_from_another(tmp_path):
     network = tiny()
     quantised = torch.ao.quantization.quantize_dynamic(network, {nn.Linear}).eval()
@@ -856,6 +842,8 @@ def with_nan():
         (lambda one: Detector(tiny()).fit(images(99)) and Detector(tiny()).fit(images(95)), r"19 calibration image"),
         (lambda one: Detector(tiny()).fit(images(1)), r"calibration image\(s\) are too few"),
         (lambda one: Detector(nn.Linear(3, 2).eval()), "no convolution to find layers by"),
+        (lambda one: Detector(torch.jit.trace(tiny(), images(1))), "cannot be read inside; give the Python module"),
+        (lambda one: one.save("nowhere/detector"), "there is no folder nowhere; make it first"),
     ],
 )  # fmt: skip
 def test_bad_input_is_named(fitted, call, message):
@@ -1004,11 +992,6 @@ def test_another_forward_pass_of_the_same_weights_is_refused(file, name):
     network.eval()
     with pytest.raises(InputError, match="a network that computes the same from these weights"):
         Detector.load(file, network)
-
-
-def test_a_file_in_no_folder_is_refused(fitted, tmp_path):
-    with pytest.raises(InputError, match="there is no folder .*nowhere; make it first"):
-        fitted.save(tmp_path / "nowhere" / "detector")
 
 
 def test_a_file_is_not_loaded_for_a_network_in_training_mode(file):

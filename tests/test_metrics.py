@@ -83,9 +83,7 @@ def test_two_sided_by_hand():
     known, unknown = [2.5, 3.0, 3.5], [0.0, 6.0]
     assert metrics.auroc(known, unknown) == 0.5
     assert metrics.two_sided(known, unknown, calibration) == 1.0
-
-
-def test_two_sided_survives_a_constant_calibration_score():
+    # it survives a constant calibration score
     assert metrics.two_sided([1.0, 1.0], [2.0, 0.0], [1.0, 1.0, 1.0]) == 1.0
 
 
@@ -133,6 +131,8 @@ def test_delong_variance_by_hand():
     # placements of [2, 4] over [1, 3]: 1/2 and 1; of [1, 3] under [2, 4]: 1 and 1/2; both variances are 1/8
     half = 1.959964 * np.sqrt(1 / 8 / 2 + 1 / 8 / 2)
     assert metrics.delong_interval([2, 4], [1, 3]) == pytest.approx((0.75 - half, min(0.75 + half, 1)))
+    with pytest.raises(InputError, match="at least two"):
+        metrics.delong_interval([1.0], [0.0, 0.5])
 
 
 def test_delong_difference_by_hand():
@@ -190,11 +190,6 @@ def test_bad_scores_are_refused_in_a_sentence(known, unknown, message):
     for metric in (metrics.auroc, metrics.fpr_at_tpr, metrics.aupr, metrics.best_direction, metrics.delong_interval):
         with pytest.raises(InputError, match=message):
             metric(known, unknown)
-
-
-def test_delong_needs_two_of_each():
-    with pytest.raises(InputError, match="at least two"):
-        metrics.delong_interval([1.0], [0.0, 0.5])
 
 
 def test_the_covariance_of_several_scores_agrees_with_the_interval_and_the_paired_difference():

@@ -8,14 +8,7 @@ import torch
 from experiments import misp
 from thesis_utils import scorers
 from thesis_utils.data import Normalisation
-from thesis_utils.models import channel_log_softmax, resnet34
-
-
-def test_where_a_channel_is_zero_misp_is_minus_the_logsumexp():
-    """One pixel with outputs 0, log 2, log 5: MiSP is log 1/8, its logsumexp log 8."""
-    x = torch.tensor([0.0, math.log(2), math.log(5)])[None, :, None, None]
-    assert channel_log_softmax(x).amin().item() == pytest.approx(-math.log(8))
-    assert x.logsumexp(1).item() == pytest.approx(math.log(8))
+from thesis_utils.models import resnet34
 
 
 def test_contrast_is_a_standard_deviation_around_a_pixel():
@@ -46,11 +39,6 @@ def test_the_minimum_is_where_it_says(activation):
     if activation == "relu":
         assert found["zero"].all()
         torch.testing.assert_close(found["misp"], found["energy"])
-
-
-def test_the_direction_is_the_better_one():
-    assert misp.either_way(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])) == 1
-    assert misp.either_way(torch.tensor([1.0, 4.0]), torch.tensor([2.0, 3.0])) == 0.5
 
 
 def test_scores_are_confidences():

@@ -15,20 +15,28 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_is_valid_and_has_one_parameters_cell(path):
+def test_a_notebook_is_valid_has_one_parameters_cell_and_short_folded_ones(path):
+    """What a chapter does stands in it, in cells that one takes in at a glance; the reader sees what they show."""
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+    for cell in code:
+        assert len(cell.source.splitlines()) <= 25, cell.source[:80]
+        assert {"hide-input", "remove-input", "parameters"} & set(cell.metadata.get("tags", [])), cell.source[:80]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_cell_is_short_and_folded(path):
-    """What a chapter does stands in it, in cells that one takes in at a glance; the reader sees what they show."""
-    for cell in nbformat.read(path, as_version=4).cells:
-        if cell.cell_type == "code":
-            assert len(cell.source.splitlines()) <= 25, cell.source[:80]
-            assert {"hide-input", "remove-input", "parameters"} & set(cell.metadata.get("tags", [])), cell.source[:80]
+@pytest.fixture
+def papermill(shell, tmp_path):
+    """papermill(chapter, parameter=value) executes a chapter into tmp_path / "out.ipynb"."""
+
+    def run(chapter, check=True, environment={}, **parameters):
+        words = ["papermill", f"{chapter}.ipynb", str(tmp_path / "out.ipynb")]
+        for parameter, value in parameters.items():
+            words += ["-p", parameter, value]
+        return shell(words, cwd=ROOT / "notebooks", check=check, **environment)
+
+    return run
 
 
 def outputs(path):
@@ -45,49 +53,31 @@ def outputs(path):
     ("01_train", 2, 0), ("02_benchmark", 0, 3), ("03_layerwise", 6, 2), ("04_mixture", 1, 2), ("05_cifar100", 1, 2),
     ("06_baselines", 2, 5), ("08_open_world", 2, 6), ("09_aliasing", 6, 2), ("10_why_misp", 3, 6), ("11_beyond", 2, 2),
 ])  # fmt: skip
-def test_every_notebook_on_the_demo_profile(shell, trained, tmp_path, name, figures, tables):
+def test_every_notebook_on_the_demo_profile(papermill, trained, tmp_path, name, figures, tables):
     """Each as if it were the first that somebody opens: with a network that nobody has scored yet."""
     shutil.copytree(trained, tmp_path / "runs")
-    words = ["papermill", f"{name}.ipynb", str(tmp_path / "out.ipynb"), "-p", "profile", "demo"]
-    shell(words, cwd=ROOT / "notebooks", THESIS_RUNS=str(tmp_path / "runs"))
+    papermill(name, environment={"THESIS_RUNS": str(tmp_path / "runs")}, profile="demo")
     drawn, shown = outputs(tmp_path / "out.ipynb")
     assert drawn == figures and len(shown) == tables
 
 
-def test_the_verdict_on_the_other_scenes(shell, tmp_path):
-    words = ["papermill", "07_verdict.ipynb", str(tmp_path / "out.ipynb"), "-p", "scenes"]
-    shell([*words, "places9_fix"], cwd=ROOT / "notebooks")
+def test_the_verdict_on_the_other_scenes(papermill, tmp_path):
+    papermill("07_verdict", scenes="places9_fix")
     drawn, shown = outputs(tmp_path / "out.ipynb")
     assert drawn == 2 and len(shown) == 6
-    failed = shell([*words, "lsun"], cwd=ROOT / "notebooks", check=False)
-    assert "scenes must be one of places9_resize, places9_fix, not 'lsun'" in failed.stderr
 
 
-def test_one_out_distribution_and_a_folder_of_images(shell, tmp_path):
+def test_one_out_distribution_and_a_folder_of_images(papermill, tmp_path):
     for k in range(5):
         noise = np.random.default_rng(k).integers(0, 256, (40, 60, 3), dtype=np.uint8)
         Image.fromarray(noise).save(tmp_path / f"{k}.png")
     for profile, ood in [("demo", "photo_patches"), ("half", str(tmp_path))]:  # half: with the recorded weights
-        shell(
-            [
-                "papermill",
-                "03_layerwise.ipynb",
-                str(tmp_path / "out.ipynb"),
-                "-p",
-                "profile",
-                profile,
-                "-p",
-                "ood",
-                ood,
-            ],
-            cwd=ROOT / "notebooks",
-        )
+        papermill("03_layerwise", profile=profile, ood=ood)
         assert outputs(tmp_path / "out.ipynb")[0] >= 5
 
 
-def test_the_misprint_of_slide_36_is_marked_and_no_difference_is_taken_with_it(shell, tmp_path):
-    words = ["papermill", "02_benchmark.ipynb", str(tmp_path / "out.ipynb"), "-p", "dataset", "cifar100"]
-    shell(words, cwd=ROOT / "notebooks")
+def test_the_misprint_of_slide_36_is_marked_and_no_difference_is_taken_with_it(papermill, tmp_path):
+    papermill("02_benchmark", dataset="cifar100")
     shown = outputs(tmp_path / "out.ipynb")[1]
     assert any("8.50<br />(misprint)" in one or "8.50\n(misprint)" in one for one in shown)
     assert not any("85.78" in one for one in shown)  # what 8.50 would make of slide 36's MiSP, 94.28
@@ -117,32 +107,19 @@ def test_papermill_at_a_terminal_without_an_output_path(shell, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["03_layerwise", "10_why_misp"])
-def test_a_network_without_scores_image_by_image_shows_all_the_rest(shell, tmp_path, name):
-    words = ["papermill", f"{name}.ipynb", str(tmp_path / "out.ipynb"), "-p", "profile", "compact"]
-    shell(words, cwd=ROOT / "notebooks")
+def test_a_network_without_scores_image_by_image_shows_all_the_rest(papermill, tmp_path, name):
+    papermill(name, profile="compact")
     said = "image by image are not recorded of this network; `python -m thesis_utils train --profile compact` trains it"
     assert said in (tmp_path / "out.ipynb").read_text() and len(outputs(tmp_path / "out.ipynb")[1]) > 1
 
 
-@pytest.mark.parametrize("name, profile, said", [
-    ("05_cifar100", "thesis", "profile must be one of compact, half, not 'thesis'"),
-    ("08_open_world", "compact", "is recorded without the weights to detect with: python -m thesis_utils train"),
+@pytest.mark.parametrize("name, parameters, said", [
+    ("05_cifar100", dict(profile="thesis"), "profile must be one of compact, half, not 'thesis'"),
+    ("08_open_world", dict(profile="compact"), "recorded without the weights to detect with: python -m thesis_utils"),
+    ("03_layerwise", dict(ood="svnh", profile="demo"), "InputError: unknown data set 'svnh'; there are cifar10, "),
+    ("02_benchmark", dict(dataset="svhn"), "dataset must be one of digits_0_4, cifar10, cifar100, not 'svhn'"),
+    ("07_verdict", dict(scenes="lsun"), "scenes must be one of places9_resize, places9_fix, not 'lsun'"),
 ])  # fmt: skip
-def test_a_profile_that_cannot_be_shown_is_one_sentence(shell, tmp_path, name, profile, said):
-    words = ["papermill", f"{name}.ipynb", str(tmp_path / "out.ipynb"), "-p", "profile", profile]
-    failed = shell(words, cwd=ROOT / "notebooks", check=False)
+def test_what_cannot_be_shown_is_one_sentence_that_names_what_can(papermill, name, parameters, said):
+    failed = papermill(name, check=False, **parameters)
     assert failed.returncode and said in failed.stderr
-
-
-def test_a_misspelt_out_distribution_names_the_sets_that_exist(shell, tmp_path):
-    words = ["papermill", "03_layerwise.ipynb", str(tmp_path / "out.ipynb"), "-p", "ood", "svnh"]
-    failed = shell([*words, "-p", "profile", "demo"], cwd=ROOT / "notebooks", check=False)
-    assert failed.returncode
-    assert "InputError: unknown data set 'svnh'; there are cifar10, " in failed.stderr
-
-
-def test_an_in_distribution_without_networks_names_those_that_have_some(shell, tmp_path):
-    words = ["papermill", "02_benchmark.ipynb", str(tmp_path / "out.ipynb"), "-p", "dataset", "svhn"]
-    failed = shell(words, cwd=ROOT / "notebooks", check=False)
-    assert failed.returncode
-    assert "InputError: dataset must be one of digits_0_4, cifar10, cifar100, not 'svhn'" in failed.stderr

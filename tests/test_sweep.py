@@ -24,16 +24,6 @@ TINY = dict(width=8, epochs=1)
 QUICK = dict(width=8, architecture="wide_resnet28")  # of which no baselines are computed
 
 
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    """An empty folder of runs, for this process and those that it starts."""
-    home = tmp_path / "runs"
-    monkeypatch.setattr(store, "OWN", home)
-    monkeypatch.setenv("THESIS_RUNS", str(home))
-    monkeypatch.setenv("TQDM_DISABLE", "")  # so that what a sweep of several jobs sets is put back
-    return home
-
-
 @pytest.mark.parametrize("profile", ["compact", "half", "thesis"])
 def test_the_grid_is_what_the_book_shows(profile):
     everything = sweep.grid(profile)
@@ -126,15 +116,12 @@ def test_a_set_that_cannot_be_had_is_left_out_with_a_sentence(own, monkeypatch):
     assert sweep.status(config) == "your own, not scored: svnh"
 
 
-def test_what_cannot_be_swept_with():
+def test_what_cannot_be_swept_with(monkeypatch):
     with pytest.raises(InputError, match="jobs must be at least 1, not 0"):
         sweep.sweep([], jobs=0)
     soon = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
     with soon, pytest.raises(InputError, match="no Dask scheduler answers at tcp://127.0.0.1:9; start one with"):
         sweep.sweep([], scheduler="tcp://127.0.0.1:9")
-
-
-def test_a_missing_dask_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(InputError, match="pip install distributed"):
         sweep.sweep([], scheduler="tcp://127.0.0.1:9")

@@ -29,11 +29,6 @@ def refuse_training(model):
         raise InputError("the network is in training mode: BatchNorm would change it; call model.eval() first")
 
 
-def refuse_level(name, level):
-    if not 0 < level < 1:
-        raise InputError(f"{name} must lie between 0 and 1, not {level}")
-
-
 def random_state(device):
     """The state of whatever random numbers a network or a transform may draw."""
     legacy, of_torch = np.random.get_state(), torch.get_rng_state()

@@ -365,11 +365,6 @@ def shift(pixels, drawn, padding=4):
     return padded[torch.arange(count, device=device)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def augment(pixels, generator, flip=True):
-    """Random crops out of the zero-padded image and, with `flip`, random mirror images: uint8 (N, H, W, 3)."""
-    return shift(pixels, draw(len(pixels), generator, flip).to(pixels.device))
-
-
 def batches(images, size, device="cpu"):
     """(pixels, labels) in order, `size` images at a time, moved to the device: for everything but training."""
     for pixels, labels in zip(images.pixels.split(size), images.labels.split(size)):

@@ -330,7 +330,8 @@ class Detector:
 
     def threshold(self, alpha, name="alpha"):
         """The p-value up to which an image is called an outlier: alpha, but for rounding; refuses one out of reach."""
-        checks.refuse_level(name, alpha)
+        if not 0 < alpha < 1:
+            raise InputError(f"{name} must lie between 0 and 1, not {alpha}")
         self.fitted()
         least = 1 / (len(self.calibration) + 1)
         if alpha < least * (1 - 1e-9):

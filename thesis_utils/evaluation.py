@@ -54,11 +54,6 @@ class Scorer:
                 for name, x in pooled(self.model.forward_layers(self.normalise(pixels))[1]).items():
                     gaussians[name].partial_fit(x, labels)
         self.gaussians = {name: gaussian.finish() for name, gaussian in gaussians.items()}
-        return self.fit_ensemble(calibration)
-
-    @float32()
-    def fit_ensemble(self, calibration):
-        """The ensemble's weights: calibration images against themselves after one FGSM step."""
         clean, perturbed = [], []
         for pixels, labels in data.batches(calibration, BATCH, self.device):
             adversarial = fgsm(self.model, pixels, labels, self.normalise)
@@ -73,16 +68,13 @@ class Scorer:
         features = pooled({name: layers[name] for name in self.model.stages})
         return torch.stack([self.gaussians[name].score(x) for name, x in features.items()], 1)
 
-    @property
-    def columns(self):
-        """Nine scores of each of the model's layers, the final layer's, Mahalanobis scores and their ensemble."""
-        aggregated = [f"{layer}/{score}" for layer in self.model.layers for score in scorers.AGGREGATIONS]
-        return [*aggregated, *FINAL, *(f"{name}/mahalanobis" for name in self.gaussians), ENSEMBLE]
-
     @torch.inference_mode()
     @float32()
     def __call__(self, pixels, labels=None):
-        """All scores of uint8 images (N, H, W, 3) from one forward pass: a DataFrame with `columns`."""
+        """All scores of uint8 images (N, H, W, 3) from one forward pass: a DataFrame.
+
+        Nine of each of the model's layers, the final layer's, Mahalanobis scores and their ensemble.
+        """
         logits, layers = self.model.forward_layers(self.normalise(pixels))
         maps = self.model.log_probs(layers)
         distances = {name: self.gaussians[name].score(x) for name, x in pooled(layers).items()}
@@ -93,7 +85,9 @@ class Scorer:
             torch.stack(list(distances.values()), 1),
             self.ensemble.score(blocks.cpu())[:, None],
         ]
-        table = pd.DataFrame(torch.cat([part.float().cpu() for part in parts], 1).numpy(), columns=self.columns)
+        names = [f"{layer}/{score}" for layer in self.model.layers for score in scorers.AGGREGATIONS]
+        names += [*FINAL, *(f"{name}/mahalanobis" for name in distances), ENSEMBLE]
+        table = pd.DataFrame(torch.cat([part.float().cpu() for part in parts], 1).numpy(), columns=names)
         if labels is not None:
             table[CORRECT] = (logits.argmax(1) == labels).float().cpu().numpy()
         return table
@@ -115,32 +109,28 @@ class Scorer:
         return self
 
 
-def compare(id_scores, ood_scores, calibration, columns=None):
+def compare(id_scores, ood_scores, calibration):
     """Metrics of each score in each reading: a DataFrame with one row a (score, reading).
 
     Takes per-image scores (DataFrames) of in-distribution test, out-of-distribution and calibration images.
     """
     rows = []
-    for column in columns or [c for c in id_scores if c in ood_scores and c != CORRECT]:
+    for column in [c for c in id_scores if c in ood_scores and c != CORRECT]:
         triple = (id_scores[column], ood_scores[column], calibration[column])
         for reading, values in metrics.readings(*triple, scorers.sign(column)).items():
             rows.append({"score": column, "reading": reading, **values})
     return pd.DataFrame(rows).assign(n_id=len(id_scores), n_ood=len(ood_scores))
 
 
-def compared(table):
-    """The columns whose AUROCs are ever compared on the same images: the final layer's, the ensemble, min of MiSP."""
-    inner = [column for column in table if column.startswith("layer") and column.endswith("/min_of_misp")]
-    return [column for column in (*FINAL, ENSEMBLE, *inner) if column in table]
-
-
 def covariance(id_scores, ood_scores):
-    """The covariance of the AUROCs of the `compared` scores in their fixed direction: a DataFrame, score by score.
+    """The covariance of the AUROCs in their fixed direction: a DataFrame, score by score.
 
+    Of the scores that are ever compared on the same images: the final layer's, the ensemble, min of MiSP at each layer.
     Takes per-image scores (DataFrames) of in- and out-of-distribution test images. From it comes the interval of any
     difference of two scores, two layers or two means of layers on the same images.
     """
-    columns = [column for column in compared(id_scores) if column in ood_scores]
+    inner = [column for column in id_scores if column.startswith("layer") and column.endswith("/min_of_misp")]
+    columns = [column for column in (*FINAL, ENSEMBLE, *inner) if column in id_scores and column in ood_scores]
     signs = np.array([scorers.sign(column) for column in columns])
     _, found = metrics.delong_covariance(signs * id_scores[columns], signs * ood_scores[columns])
     return pd.DataFrame(found, index=pd.Index(columns, name="score"), columns=columns)

@@ -85,15 +85,11 @@ class TiedGaussian(Fitted):
         self.__init__()
         return self.partial_fit(features, labels).finish()
 
-    def distances(self, features):
-        """Squared Mahalanobis distances (N, K) of features (N, D) to the class means."""
-        whitened = (torch.as_tensor(features).double() - self.origin) @ self.whitening
-        means = (self.means - self.origin) @ self.whitening
-        return torch.stack([((whitened - mean) ** 2).sum(1) for mean in means], 1)
-
     def score(self, features):
         """Confidence (N,) of features (N, D): minus the smallest squared distance to a class mean."""
-        return -self.distances(features).amin(1)
+        whitened = (torch.as_tensor(features).double() - self.origin) @ self.whitening
+        means = (self.means - self.origin) @ self.whitening
+        return -torch.stack([((whitened - mean) ** 2).sum(1) for mean in means], 1).amin(1)
 
     def state(self):
         return {"means": self.means, "whitening": self.whitening, "origin": self.origin}

@@ -236,7 +236,7 @@ def as_map(name, module, output, count):
     return output
 
 
-class Hooked(nn.Module):
+class Hooked(Layered):
     """Any classifier, read in its one forward pass through forward hooks; scorers take it like a `ResNet34`.
 
     `layers` are names of modules that give (N, C, H, W) or what `as_map` makes of it, as in `model.named_modules()`;
@@ -247,6 +247,8 @@ class Hooked(nn.Module):
     Raises InputError for a name that is no module, and in the forward pass for a layer that gives no map, is not called
     or is called twice, and for an output that is not logits (N, K).
     """
+
+    activation = None  # whatever it is: all maps are read post hoc
 
     def __init__(self, model, layers=None):
         super().__init__()
@@ -266,10 +268,6 @@ class Hooked(nn.Module):
         if self.ends is None:
             raise InputError("the stages are known after a first forward pass; run the network on a batch of images")
         return self.ends
-
-    def forward(self, images):
-        """Logits (N, K) of normalised images (N, 3, H, W)."""
-        return self.forward_layers(images)[0]
 
     def forward_layers(self, images):
         """One forward pass: logits (N, K) and {name: (N, C, H, W)}, in the order in which the layers are called."""
@@ -301,10 +299,6 @@ class Hooked(nn.Module):
     def outputs(self, images):
         """(name, output) of each layer, as by `ResNet34.outputs`, but after the whole forward pass."""
         return iter(self.forward_layers(images)[1].items())
-
-    def log_probs(self, layers):
-        """Maps of log-probabilities, {name: (N, C, H, W)}: the log-softmax over channels of `forward_layers`' maps."""
-        return {name: channel_log_softmax(layers[name]) for name in self.layers}
 
 
 def unwrapped(model):

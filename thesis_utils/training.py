@@ -142,8 +142,8 @@ def planned(config, count, others, generator):
 class Step:
     """A training's step: forward, backward and the optimizers'; on a GPU, for Muon, replayed.
 
-    `begin` starts an epoch. `sums` are the steps' cross-entropy, entropy loss and accuracy since, summed; `first_bad`
-    is the first of them whose loss or gradient is not finite, if there is one, counted from 0.
+    `begin` starts an epoch, `run` does a step. `sums` are the steps' cross-entropy, entropy loss and accuracy since,
+    summed; `first_bad` is the first of them whose loss or gradient is not finite, if there is one, counted from 0.
     """
 
     def __init__(self, config, model, normalise, optimizers, images, outliers=None):
@@ -161,10 +161,6 @@ class Step:
         self.sums.zero_()
         self.done.zero_()
         self.first_bad.fill_(NEVER)
-
-    def __call__(self, size, *seen):
-        """A step as `once` does it."""
-        self.run(size, *seen)
 
     def once(self, size, chosen, drawn, strangers=None):
         """On the chosen images (B,) and outliers (O,), moved as drawn (3, B + O), of `size` pixels."""
@@ -253,7 +249,7 @@ def train(config, folder, device=None, trained=None, after_epoch=None):
         bar = tqdm(plan, f"{config.name} epoch {epoch}/{epochs}", steps, mininterval=2)
         for number, (chosen, drawn, *strangers) in enumerate(bar, 1):
             size = size_at(sizes, ((epoch - 1) * steps + number - 1) / (epochs * steps))
-            step(size, chosen, drawn, *strangers)
+            step.run(size, chosen, drawn, *strangers)
             for schedule in schedules:
                 schedule.step()
             if number % check_every == 0 or number == steps:

@@ -9,15 +9,13 @@ from functools import lru_cache
 import pandas as pd
 
 from thesis_utils import runs
-from thesis_utils.book import numbers, thesis
+from thesis_utils.book import numbers
 from thesis_utils.runs import run as folders
 
 CHOSEN_ON = {  # on what somebody chooses a layer and a direction
     "oracle": "the tested set (oracle)", "held_out": "another set", "FGSM": "adversarial images",
     "distorted": "distorted images",
 }  # fmt: skip
-PAPERS = {("msp", False): "MSP", ("odin", True): "ODIN", ("mahalanobis", False): "ensemble",
-          ("mahalanobis", True): "ensemble, step"}  # fmt: skip
 
 
 @lru_cache
@@ -85,10 +83,3 @@ def equal_choices(dataset="cifar10", network=numbers.network("log_softmax")):
                 rows.append((row.run, row.width, row.ood, words, *found, row.ours, place))
     columns = ["run", "width", "ood", "how", "layer", "turned", "chosen", "ensemble", "place"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def papers():
-    """Lee et al.'s (2018) own numbers for ResNet-34 on CIFAR-10, percent; FPR95 with the in-distribution positive."""
-    table = thesis.PAPERS
-    labels = [PAPERS[place] for place in zip(table.method, table.preprocessing)]
-    return table.assign(method=labels, protocol=table.protocol.replace("", "nothing to choose"))

@@ -12,11 +12,9 @@ MARKS = re.compile("(<!-- front page: .*? -->\n).*(<!-- end of the front page --
 
 def front_page():
     """What stands between the README's marks: the table of the key differences, and the figure's link."""
-    table = verdict.front_table(verdict.front())
-    lines = [" | ".join(["", *table.columns, ""]).strip(), "| --- " * (len(table.columns) + 1) + "|"]
-    lines[0] = f"| difference {lines[0]}"
-    for name, row in table.iterrows():
-        lines.append(" | ".join([f"| {name}", *(str(one).replace("\n", " ") for one in row), ""]).strip())
+    table = verdict.front_table(verdict.front()).reset_index()
+    rows = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
+    lines = ["| " + " | ".join(str(one).replace("\n", " ") for one in row) + " |" for row in rows]
     figure = (
         "![AUROC of the first layer, of the final layer and of a sum of squares without a network](results/front.svg)"
     )

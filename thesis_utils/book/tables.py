@@ -61,16 +61,8 @@ def beside(table, columns, sign="", digits=1):
 
 def named(table):
     """The data sets in a table's index and columns as the book writes them."""
-
-    def rename(axis):
-        return axis.map(lambda place: tuple(numbers.SETS.get(one, one) for one in place)
-                        if isinstance(place, tuple) else numbers.SETS.get(place, place))  # fmt: skip
-
-    renamed = table.copy()
-    for side in ("index", "columns"):
-        names = ["set" if name == "ood" else name for name in getattr(renamed, side).names]
-        setattr(renamed, side, rename(getattr(renamed, side)).set_names(names))
-    return renamed
+    names = {"ood": "set"}
+    return table.rename(index=numbers.SETS, columns=numbers.SETS).rename_axis(index=names, columns=names)
 
 
 def unseen(run):

@@ -73,11 +73,6 @@ def curve(network, ood, dataset="cifar10"):
     return found and np.array(found)
 
 
-def final(ood):
-    """AUROC (percent) of MiSP at the final layer, the last point of slide 27."""
-    return FIGURES["slide_27"]["misp_fc"][name_of(ood)]
-
-
 def histogram(ood, dataset):
     """What the thesis' histogram of min of MiSP at layer1.2 shows (slide 30), in words; None where it has none."""
     found = FIGURES["slide_30"].get(name_of(ood)) if dataset == "cifar10" else None
@@ -88,10 +83,3 @@ def histogram(ood, dataset):
         f"thesis: CIFAR-10 around {known:g},\n{name_of(ood).upper()} {'above' if unknown > known else 'below'}, "
         f"around {unknown:g};\nAUROC {found['auroc']:.2f} %"
     )
-
-
-def mixtures(near, far):
-    """AUROC (percent) against the five mixtures of slide 34, {layer: values}; empty but for CIFAR-100 and SVHN."""
-    if (near, far) != ("cifar100", "svhn"):
-        return {}
-    return {name: values for name, values in FIGURES["slide_34"].items() if name in ("layer1.2", "layer3.1", "MiSP@FC")}

@@ -76,20 +76,17 @@ def holm(p, level=0.05):
 # --- claims -------------------------------------------------------------------------------------------
 
 
-def widths():
-    """The widths of the recorded networks that are as their profile has them, narrow to wide."""
-    known = [found for (dataset, _), found in measured().items() if dataset in {*CLAIMS.dataset}]
-    return sorted({dict(zip(OF_DRAW, key))["width"] for found in known for key, *_ in found if key[-1]})
-
-
 @lru_cache
 def cells(scenes=SCENES[0]):
     """Every difference that a claim is about, at every width: a row a (claim, network, ood, width).
 
     bound_low, bound_high: where the claim wants it; counts: whether the thesis' own number is there, or its words say
     so (named); ours, low, high: with the prediction interval; p: two-sided, that it is beyond a bound by chance;
-    seeds, outcome. What the thesis says of LSUN is read on `scenes`.
+    seeds, outcome. What the thesis says of LSUN is read on `scenes`. Widths are those of the recorded networks that are
+    as their profile has them.
     """
+    known = [found for (dataset, _), found in measured().items() if dataset in {*CLAIMS.dataset}]
+    widths = sorted({dict(zip(OF_DRAW, key))["width"] for found in known for key, *_ in found if key[-1]})
     rows = []
     for row in CLAIMS.itertuples():
         for network in row.networks.split("; "):
@@ -100,7 +97,7 @@ def cells(scenes=SCENES[0]):
                              (row.dataset, row.minus, "", row.minus_network, ood)]  # fmt: skip
                     label = f"{network} − {row.minus_network}"
                 their = theirs(*sides[0]) - (theirs(*sides[1]) if sides[1:] else 0)
-                for width in widths():
+                for width in widths:
                     found = [of_width(width, *side) for side in sides]
                     ours = (np.nan, np.nan, np.nan, 0)
                     if all(map(len, found)):
@@ -272,9 +269,3 @@ def front_table(found):
     columns = ["thesis", *(f"width {width}" for width in sorted(set(found.width))), "verdict", "chapter"]
     table = pd.DataFrame.from_dict(texts, orient="index").reindex(found.difference.unique(), columns=columns)
     return table.fillna(tables.NONE).rename_axis("difference")
-
-
-def runs_used():
-    """Names of the runs behind the verdicts: plain ResNets as their profiles have them."""
-    known = [found for (dataset, _), found in measured().items() if dataset in {*CLAIMS.dataset}]
-    return sorted(name for found in known for (name, *_, usual), *_ in found if usual)

@@ -13,10 +13,10 @@ from thesis_utils.runs.config import (
     fine_tunings,
     near_and_far,
 )  # fmt: skip
-from thesis_utils.runs.run import Run, by_name, epochs, every, find, opened, seeds
+from thesis_utils.runs.run import Run, by_name, every, find, opened, seeds
 from thesis_utils.runs.train import get, train_run, unfinished
 
 __all__ = [
-    "OUT_DISTRIBUTIONS", "PROFILES", "Config", "Run", "by_name", "command", "configure", "epochs", "every", "find",
+    "OUT_DISTRIBUTIONS", "PROFILES", "Config", "Run", "by_name", "command", "configure", "every", "find",
     "fine_tunings", "get", "near_and_far", "opened", "seeds", "train_run", "unfinished",
 ]  # fmt: skip

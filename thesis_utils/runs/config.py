@@ -54,11 +54,6 @@ LEAST = {"width": 8, "epochs": 1, "batch_size": 1}
 ABOVE_ZERO = ("learning_rate", "clip_norm", "rest_rate")
 
 
-def sizes(text):
-    """`"16-24-32"` as (16, 24, 32)."""
-    return tuple(int(size) for size in text.split("-"))
-
-
 def check(name, kind, value):
     """Raises an InputError that says what would do, unless the field of this name and type may have this value."""
     if name in CHOICES:
@@ -144,8 +139,8 @@ class Config:
 
     @property
     def image_sizes(self):
-        """The images' sizes in pixels, in the order of the training."""
-        return sizes(self.sizes)
+        """The images' sizes in pixels, in the order of the training: `"16-24-32"` as (16, 24, 32)."""
+        return tuple(int(size) for size in self.sizes.split("-"))
 
     @property
     def base(self):
@@ -210,11 +205,11 @@ def fine_tunings(config):
     return {method: configure(**values, fine_tuning=method) for method in FINE_TUNING}
 
 
-def command(config):
-    """The shell command that trains a configuration: it names what differs from what it would get unsaid."""
+def command(config, verb="train"):
+    """The shell command that trains a configuration, or else: it names what differs from what it would get unsaid."""
     said = {}
     for key in ("activation", "sizes", "fine_tuning", *FIELDS[1:]):  # these come with, or exclude, others
         if getattr(config, key) != getattr(configure(config.profile, **said), key):
             said[key] = getattr(config, key)
     words = [f"--{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in said.items()]
-    return " ".join([f"python -m thesis_utils train --profile {config.profile}", *words])
+    return " ".join([f"python -m thesis_utils {verb} --profile {config.profile}", *words])

@@ -18,7 +18,7 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -64,12 +64,9 @@ def warn(sentence):
 
 def need_to_write(home):
     """Raises an InputError where the folder of runs cannot be written to; makes it where it is not there."""
-    try:
+    with suppress(OSError):
         home.mkdir(parents=True, exist_ok=True)
-        able = os.access(home, os.W_OK)
-    except OSError:
-        able = False
-    if not able:
+    if not (os.path.isdir(home) and os.access(home, os.W_OK)):
         raise InputError(f"{home} cannot be written to; name a folder that can in the environment variable THESIS_RUNS")
 
 
@@ -79,14 +76,12 @@ def locked(folder):
     need_to_write(folder.parent)
     lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except filelock.Timeout:
         print(f"waiting for another process that is at {folder.name}", file=sys.stderr)
-        lock.acquire()
-    try:
+        held = lock.acquire()
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def write_json(path, values):
@@ -95,20 +90,17 @@ def write_json(path, values):
 
 def write_parquet(tables, path, checksum, compression="zstd", level=None):
     """Streams DataFrames of per-image scores into one file, with the checksum of their images."""
-    writer = None
-    try:
+    with ExitStack() as files:
+        writer = None
         for table in tables:
             table = pa.Table.from_pandas(table, preserve_index=False)
             table = table.replace_schema_metadata({**table.schema.metadata, CHECKSUM: checksum or ""})
             # floats of one column share their high bytes: split into streams of bytes they pack tightly
-            writer = writer or pq.ParquetWriter(
+            writer = writer or files.enter_context(pq.ParquetWriter(
                 path, table.schema, compression=compression, compression_level=level,
                 use_dictionary=False, use_byte_stream_split=True,
-            )  # fmt: skip
+            ))  # fmt: skip
             writer.write_table(table)
-    finally:
-        if writer:
-            writer.close()
 
 
 # --- which runs there are ----------------------------------------------------------------------------
@@ -116,12 +108,10 @@ def write_parquet(tables, path, checksum, compression="zstd", level=None):
 
 def read_config(folder):
     """The configuration of a folder; an InputError where it is not one of this version's."""
-    try:
+    with suppress(OSError, ValueError, TypeError):
         values = json.loads((folder / "config.json").read_text())
         if {*FIELDS} - {*ADDED} <= {*values} <= {*FIELDS}:
             return Config(**ADDED | values)
-    except (OSError, ValueError, TypeError):
-        pass
     raise InputError(
         f"{folder} has no config.json that this version of the code can read; it was left as it is: move it away, or "
         "use the version that wrote it"
@@ -130,10 +120,9 @@ def read_config(folder):
 
 def is_of(folder, config):
     """Whether a folder's config.json is this configuration, neither another one nor another version's."""
-    try:
+    with suppress(InputError):
         return read_config(folder) == config
-    except InputError:
-        return False
+    return False
 
 
 def opened(folder):
@@ -147,13 +136,10 @@ def opened_once(folder, *_):
     return Run(folder)
 
 
-def every(*homes):
-    """All runs in these folders, by default your own, then the recorded ones; what cannot be read is skipped aloud.
-
-    Of a configuration with a run in several of them, that of the first.
-    """
+def every():
+    """All runs, your own before the recorded ones of the same configuration; what cannot be read is skipped aloud."""
     found = {}
-    for home in homes or (OWN, RECORDED):
+    for home in (OWN, RECORDED):
         for path in sorted(home.glob("[!.]*/config.json")):
             try:
                 run = opened(path.parent)
@@ -187,13 +173,6 @@ def seeds(config):
     """The runs of a configuration with whatever seed, in the order of their seeds."""
     found = [run for run in every() if dataclasses.replace(run.config, seed=config.seed) == config]
     return sorted(found, key=lambda run: run.config.seed)
-
-
-def epochs(config):
-    """The numbers of epochs at which a run of a configuration is there, and the configuration's own, ascending."""
-    there = [run.config for run in every()]
-    same = [one for one in there if dataclasses.replace(one, epochs=config.epochs, seed=config.seed) == config]
-    return sorted({config.epochs, *(one.epochs for one in same)})
 
 
 class Run:
@@ -288,8 +267,8 @@ class Run:
     def joined(self, file, names):
         """The rows of some out-distributions as one table; without any, an empty one, and said so."""
         if not names:
-            again = command(self.config).replace(" train ", " score ")
-            warn(f"no out-distribution is scored for {self.folder}; name one: {again} --ood NAME")
+            again = command(self.config, "score --ood NAME")
+            warn(f"no out-distribution is scored for {self.folder}; name one: {again}")
             return pd.DataFrame(columns=EMPTY)
         return pd.concat([self.rows(file)[name] for name in names], ignore_index=True)
 
@@ -426,11 +405,6 @@ class Run:
                     self.put_rows(METRICS, **{name: known[name]})
         return self.joined(METRICS, chosen)
 
-    def held_out(self, ood):
-        """What the protocol `held_out` tunes on where `ood` is tested: the far set, for that one the near."""
-        near, far = near_and_far(self.config.dataset)
-        return near if ood == far else far
-
     def compared(self, oods):
         """Those of `oods` whose `baselines` are there or, in a run of your own, can be computed."""
         known = self.rows(BASELINES)
@@ -444,7 +418,8 @@ class Run:
         the images that the protocol `held_out` tunes on there are no rows of it, until these images can be had.
         """
         chosen, known = names or self.out_distributions(), self.rows(BASELINES)
-        others = {name: self.held_out(name) for name in chosen}
+        near, far = near_and_far(self.config.dataset)
+        others = {name: near if name == far else far for name in chosen}  # what the protocol `held_out` tunes on
         self.refresh(self.config.dataset, "calibration", *chosen, *others.values())
         for name in chosen if not self.recorded else ():
             lacks = name in known and "held_out" not in set(known[name].protocol)

@@ -171,9 +171,8 @@ def outcomes_of(configs, client):
 
 def again(config):
     """The command that repeats what failed."""
-    if not runs.find(config):
-        return runs.command(config)
-    return runs.command(config).replace(" train ", " score --baselines " if has_baselines(config) else " score ")
+    scores = "score --baselines" if has_baselines(config) else "score"
+    return runs.command(config, scores if runs.find(config) else "train")
 
 
 def sweep(configs, jobs=1, scheduler=None):

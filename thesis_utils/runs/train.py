@@ -35,15 +35,6 @@ def partly_trained(config):
     return (unfinished(config) / "training.pt").exists()
 
 
-def device_name(device):
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"CPU, {threads} thread{'s' * (threads > 1)}"
-
-
 def origin(config, device):
     """Where the numbers of a training that begins now will have come from: the content of provenance.json."""
     import numpy as np
@@ -56,10 +47,12 @@ def origin(config, device):
     if config.outliers:
         outliers = method.data.load(config.outliers, "train")
         sets[f"{config.outliers} train"] = {"images": len(outliers), "sha256": outliers.checksum}
+    threads = torch.get_num_threads()
+    cpu = f"CPU, {threads} thread{'s' * (threads > 1)}"
     return {
         "code": folders.CODE,
         "date": date.today().isoformat(),
-        "device": device_name(device),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu,
         "precision": method.training.precision_on(device, config.precision),
         "versions": {
             "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
