@@ -334,12 +334,12 @@ def test_recorded_scores_keep_sixteen_bits():
 
 
 def test_the_shell_trains_scores_and_says_what_is_wrong(tmp_path, shell):
-    common = ["--profile", "demo", "--width", "16", "--epochs", "1"]
+    common = ["--profile", "demo", "--seed", "3", "--epochs", "1"]
     python = [sys.executable, "-m", "thesis_utils"]
     here = dict(THESIS_RUNS=str(tmp_path))
     early = shell([*python, "score", *common], check=False, **here)
     assert early.returncode == 1
-    assert early.stderr.strip().endswith("train it: python -m thesis_utils train --profile demo --width 16 --epochs 1")
+    assert early.stderr.strip().endswith("train it: python -m thesis_utils train --profile demo --seed 3 --epochs 1")
     shell([*python, "train", *common], **here)
     done = shell([*python, "score", *common], **here)
     assert "photo_patches: AUROC" in done.stdout and "accuracy" in done.stdout
@@ -352,7 +352,7 @@ def test_the_shell_trains_scores_and_says_what_is_wrong(tmp_path, shell):
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["data"]["noise"]["images"] == 2000 and len(provenance["data"]["noise"]["sha256"]) == 64
     tuned = shell([*python, "train", *common, "--fine-tuning", "energy"], **here)
-    assert "demo-digits_0_4-log_softmax-el0-energy-seed0-" in tuned.stdout
+    assert "demo-digits_0_4-log_softmax-el0-energy-seed3-" in tuned.stdout
     (other,) = tmp_path.glob("demo-*-energy-*")
     provenance = json.loads((other / "provenance.json").read_text())
     assert provenance["base"] == folder.name and provenance["data"]["photo_patches train"]["images"] == 600

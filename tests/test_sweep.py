@@ -97,7 +97,8 @@ def test_one_failure_does_not_stop_the_others(own, monkeypatch, capsys):
         assert f"to repeat it: {runs.command(config)}\n" in errors
     assert f"failed: {fine.name}" not in errors and sweep.status(fine) == "your own"
     (own / f".{unexpected.name}.lock").rmdir()
-    assert sweep.sweep([unexpected]) == 0 and not log.exists()
+    monkeypatch.setitem(runs.OUT_DISTRIBUTIONS, "digits_0_4", ("digits_5_9",))
+    assert sweep.attempt(unexpected) == [(unexpected, [], False)] and not log.exists()
 
 
 def test_a_trained_run_that_fails_is_repeated_from_its_scores(own, capsys):
