@@ -72,8 +72,8 @@ def test_directions_by_hand():
 @given(few_values, few_values)
 def test_the_interval_is_around_the_area(known, unknown):
     area = sk.roc_auc_score(*labelled(known, unknown))
-    low, high = metrics.delong_interval(known, unknown)
-    assert 0 <= low <= area + 1e-12 and area - 1e-12 <= high <= 1
+    middle, low, high = metrics.delong_interval(known, unknown)
+    assert middle == pytest.approx(area) and 0 <= low <= middle <= high <= 1
 
 
 def test_two_sided_by_hand():
@@ -122,7 +122,7 @@ def test_a_summary_has_the_three_readings_by_their_definitions(sign):
 def test_delong_agrees_with_the_bootstrap():
     rng = np.random.default_rng(1)
     known, unknown = rng.normal(1, 1, 300).round(1), rng.normal(0, 1, 200).round(1)  # rounded: ties
-    low, high = metrics.delong_interval(known, unknown)
+    _, low, high = metrics.delong_interval(known, unknown)
     areas = [metrics.auroc(rng.choice(known, 300), rng.choice(unknown, 200)) for _ in range(2000)]
     assert [low, high] == pytest.approx(np.quantile(areas, [0.025, 0.975]), abs=0.006)
 
@@ -130,25 +130,28 @@ def test_delong_agrees_with_the_bootstrap():
 def test_delong_variance_by_hand():
     # placements of [2, 4] over [1, 3]: 1/2 and 1; of [1, 3] under [2, 4]: 1 and 1/2; both variances are 1/8
     half = 1.959964 * np.sqrt(1 / 8 / 2 + 1 / 8 / 2)
-    assert metrics.delong_interval([2, 4], [1, 3]) == pytest.approx((0.75 - half, min(0.75 + half, 1)))
+    assert metrics.delong_interval([2, 4], [1, 3]) == pytest.approx((0.75, 0.75 - half, min(0.75 + half, 1)))
     with pytest.raises(InputError, match="at least two"):
         metrics.delong_interval([1.0], [0.0, 0.5])
 
 
-def test_delong_difference_by_hand():
+def test_the_variance_of_a_difference_by_hand():
     # placements of [2, 4] over [1, 3]: 1/2, 1 and 1, 1/2; of [4, 2] over [3, 1] turned round: 1, 1/2 and 1/2, 1
     # their differences -1/2, 1/2 and 1/2, -1/2 have the mean 0 and the variance 1/2
-    half = 1.959964 * np.sqrt(1 / 2 / 2 + 1 / 2 / 2)
-    assert metrics.delong_difference(([2, 4], [1, 3]), ([4, 2], [3, 1])) == pytest.approx((0, -half, half))
-    assert metrics.delong_difference(([2, 4], [1, 3]), ([2, 4], [1, 3])) == (0, 0, 0)
-    with pytest.raises(InputError, match="the same images"):
-        metrics.delong_difference(([2, 4], [1, 3]), ([2, 4], [1, 3, 5]))
+    weights = np.array([1, -1])
+    areas, covariance = metrics.delong_covariance([[2, 4], [4, 2]], [[1, 3], [3, 1]])
+    assert weights @ areas == pytest.approx(0)
+    assert weights @ covariance @ weights == pytest.approx(1 / 2 / 2 + 1 / 2 / 2)
+    areas, covariance = metrics.delong_covariance([[2, 2], [4, 4]], [[1, 1], [3, 3]])
+    assert weights @ areas == weights @ covariance @ weights == 0
 
 
-def test_delong_difference_agrees_with_the_bootstrap_of_whole_images():
+def test_the_variance_of_a_difference_agrees_with_the_bootstrap_of_whole_images():
     rng = np.random.default_rng(2)
     known, unknown = rng.normal(1, 1, (300, 2)) + rng.normal(0, 1, (300, 1)), rng.normal(0, 1, (200, 2))
-    _, low, high = metrics.delong_difference((known[:, 0], unknown[:, 0]), (known[:, 1], unknown[:, 1]))
+    areas, covariance = metrics.delong_covariance(known, unknown)
+    half = 1.959964 * (covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]) ** 0.5
+    low, high = areas[0] - areas[1] - half, areas[0] - areas[1] + half
     differences = []
     for _ in range(2000):
         k, u = known[rng.integers(300, size=300)], unknown[rng.integers(200, size=200)]
@@ -192,18 +195,14 @@ def test_bad_scores_are_refused_in_a_sentence(known, unknown, message):
             metric(known, unknown)
 
 
-def test_the_covariance_of_several_scores_agrees_with_the_interval_and_the_paired_difference():
+def test_the_covariance_of_several_scores_agrees_with_the_interval_of_each():
     rng = np.random.default_rng(0)
     known = rng.normal(1, 1, (60, 1)) + rng.normal(0, 0.7, (60, 3))
     unknown = rng.normal(0, 1, (45, 1)) + rng.normal(0, 0.7, (45, 3))
     areas, covariance = metrics.delong_covariance(known, unknown)
     for k in range(3):
         assert areas[k] == pytest.approx(metrics.auroc(known[:, k], unknown[:, k]))
-        low, high = metrics.delong_interval(known[:, k], unknown[:, k])
+        _, low, high = metrics.delong_interval(known[:, k], unknown[:, k])
         assert 1.959964 * covariance[k, k] ** 0.5 == pytest.approx((high - low) / 2, rel=1e-5)
-    value, low, high = metrics.delong_difference((known[:, 0], unknown[:, 0]), (known[:, 1], unknown[:, 1]))
-    weights = np.array([1, -1, 0])
-    assert weights @ areas == pytest.approx(value)
-    assert 1.959964 * (weights @ covariance @ weights) ** 0.5 == pytest.approx((high - low) / 2, rel=1e-5)
     turned, other = metrics.delong_covariance(known * [1, -1, 1], unknown * [1, -1, 1])
     assert turned[1] == pytest.approx(1 - areas[1]) and other[0, 1] == pytest.approx(-covariance[0, 1])

@@ -205,7 +205,7 @@ def test_what_no_covariance_is_recorded_of_moves_as_one(measured):
     ("MiSP", "MSP", "svhn"), ("MiSP", "MSP", "cifar100"), ("layer1.2", "MSP", "svhn"), ("layer1.2", "MiSP", RESIZE),
 ])  # fmt: skip
 def test_the_recorded_covariance_gives_the_paired_interval(quantity, minus, ood):
-    """Of the network that has its images' scores recorded: as by DeLong's difference of the two scores."""
+    """Of the network that has its images' scores recorded: as by DeLong's covariance of the two scores."""
     run = runs.find(runs.configure("half"))
     row = quantities.draws("cifar10", quantity, minus, PLAIN, ood).set_index("run").loc[run.config.name]
     ours = next(found for key, found, _ in quantities.measured()["cifar10", PLAIN] if key[0] == run.config.name)
@@ -214,9 +214,10 @@ def test_the_recorded_covariance_gives_the_paired_interval(quantity, minus, ood)
         ((_, score, reading),) = quantities.weights(one, PLAIN, ours, ood)
         side = -1 if reading == "best_direction" and ours[ood, score, "fixed_direction"] < 50 else 1
         scores.append([side * sign(score) * run.scores(name)[score] for name in ("cifar10", ood)])
-    difference, low, high = (100 * end for end in metrics.delong_difference(*scores))
-    assert row.value == pytest.approx(difference, abs=0.01)
-    assert 1.96 * row.variance**0.5 == pytest.approx((high - low) / 2, rel=0.002)
+    areas, covariance = metrics.delong_covariance(*(np.column_stack(pair) for pair in zip(*scores)))
+    assert row.value == pytest.approx(100 * (areas[0] - areas[1]), abs=0.01)
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    assert row.variance**0.5 == pytest.approx(100 * variance**0.5, rel=0.002)
 
 
 @pytest.mark.parametrize("p, fallen", [

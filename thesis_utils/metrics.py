@@ -53,42 +53,26 @@ def auroc(id_scores, ood_scores):
     return float(placements(id_scores, ood_scores)[0].mean())
 
 
-def delong_interval(id_scores, ood_scores, level=0.95):
-    """Confidence interval (low, high) of the AUROC over images (DeLong et al. 1988), cut off at 0 and 1.
+def delong_interval(id_scores, ood_scores):
+    """(AUROC, low, high): with its 95 % confidence interval over images (DeLong et al. 1988), cut off at 0 and 1.
 
     The variance is var(V10) / N + var(V01) / M of the placements; needs two images of each kind.
     """
-    area, low, high = around(*placements(id_scores, ood_scores), level)
-    return max(low, 0.0), min(high, 1.0)
-
-
-def around(first, second, level):
-    """(mean, low, high) of placements of in-distribution images, (N,), and of the others, (M,), or of differences."""
+    first, second = placements(id_scores, ood_scores)
     if min(len(first), len(second)) < 2:
         raise InputError("a DeLong interval needs at least two in-distribution and two out-of-distribution scores")
+    area = float(first.mean())
     deviation = np.sqrt(first.var(ddof=1) / len(first) + second.var(ddof=1) / len(second))
-    half = NormalDist().inv_cdf((1 + level) / 2) * deviation
-    return float(first.mean()), float(first.mean() - half), float(first.mean() + half)
-
-
-def delong_difference(first, second, level=0.95):
-    """(difference, low, high) of the AUROCs of two scores on the same images: first minus second.
-
-    Each is a pair (id_scores, ood_scores), in the same order of images. The variance is that of `delong_interval`
-    taken of the differences of the two scores' placements, var(V10 - V10') / N + var(V01 - V01') / M, which is
-    s11 + s22 - 2 s12 of DeLong et al. (1988); an interval that contains 0 does not tell the two apart.
-    """
-    if any(len(a) != len(b) for a, b in zip(first, second)):
-        raise InputError("a paired comparison needs both scores of the same images")
-    one, other = placements(*first), placements(*second)
-    return around(one[0] - other[0], one[1] - other[1], level)
+    half = NormalDist().inv_cdf(0.975) * float(deviation)
+    return area, max(area - half, 0.0), min(area + half, 1.0)
 
 
 def delong_covariance(id_scores, ood_scores):
     """(AUROCs (K,), their covariance (K, K)) of K scores on the same images: (N, K) and (M, K), larger = inside.
 
     S10 / N + S01 / M, with the sample covariances S10 and S01 of the placements (DeLong et al. 1988). A linear
-    combination w of the AUROCs has the variance w' C w; a score with its sign turned has the covariances turned.
+    combination w of the AUROCs, a difference say, has the variance w' C w; a score with its sign turned has the
+    covariances turned.
     """
     columns = range(np.shape(id_scores)[1])
     pairs = [placements(np.asarray(id_scores)[:, k], np.asarray(ood_scores)[:, k]) for k in columns]
@@ -143,11 +127,11 @@ def two_sided_confidence(scores, calibration_scores):
 
 def summary(id_confidences, ood_confidences):
     """All metrics of one score: a dict of auroc with its DeLong interval, fpr95, aupr_in, aupr_out."""
-    area, low, high = around(*placements(id_confidences, ood_confidences), 0.95)
+    area, low, high = delong_interval(id_confidences, ood_confidences)
     return {
         "auroc": area,
-        "auroc_low": max(low, 0.0),
-        "auroc_high": min(high, 1.0),
+        "auroc_low": low,
+        "auroc_high": high,
         "fpr95": fpr_at_tpr(id_confidences, ood_confidences),
         "aupr_in": aupr(id_confidences, ood_confidences),
         "aupr_out": aupr(id_confidences, ood_confidences, positive="out"),
