@@ -187,7 +187,7 @@ def training(width):
         arrays = {"train_images": images.pixels, "train_labels": images.labels, "classes": images.classes}
         np.savez(folder / "random.npz", **{key: np.asarray(values) for key, values in arrays.items()})
         os.environ["THESIS_DATA"] = str(folder)
-        data.load.cache_clear()  # another width's data set had this name too
+        data.loaded.cache_clear()  # another width's data set had this name too
         contenders = {
             "a tutorial's DataLoader with PIL, two workers, float32": tutorial(images, width, folder),
             "training.train, float32": ours(width, "float32", folder),

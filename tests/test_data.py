@@ -13,9 +13,9 @@ from thesis_utils.errors import InputError
 @pytest.fixture
 def archive_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("THESIS_DATA", str(tmp_path))
-    data.load.cache_clear()
+    data.loaded.cache_clear()
     yield tmp_path
-    data.load.cache_clear()
+    data.loaded.cache_clear()
 
 
 def pixels(count, size=32, seed=0):
@@ -106,7 +106,7 @@ def test_a_download_counts_only_when_it_is_whole(tmp_path, monkeypatch):
     """The first is interrupted, the second is short, the third is whole; a fourth is not needed."""
     monkeypatch.setattr(data, "DOWNLOADS", tmp_path)
     monkeypatch.delenv("THESIS_DATA", raising=False)
-    data.load.cache_clear()
+    data.loaded.cache_clear()
     came = iter([KeyboardInterrupt, 2, 3])
 
     def read(name, split, folder, download):
@@ -124,7 +124,7 @@ def test_a_download_counts_only_when_it_is_whole(tmp_path, monkeypatch):
     assert not data.present("lsun") and not list(tmp_path.iterdir())
     for _ in range(2):
         assert len(data.load("lsun")) == 3 and data.present("lsun")
-        data.load.cache_clear()
+        data.loaded.cache_clear()
     assert [path.name for path in tmp_path.iterdir()] == ["lsun-test"]
 
 

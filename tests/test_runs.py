@@ -174,7 +174,7 @@ def test_another_set_under_the_same_name_is_scored_anew_and_said_so(own, tmp_pat
     for dark in (1, 8):
         images = rng.integers(0, 256 // dark, (20, 32, 32, 3), dtype=np.uint8)
         np.savez(tmp_path / "mine.npz", test_images=images)
-        data.load.cache_clear()
+        data.loaded.cache_clear()
         store.opened_once.cache_clear()
         run = runs.train_run(config)
         areas.append(run.metrics("mine").auroc)
@@ -185,7 +185,7 @@ def test_another_set_under_the_same_name_is_scored_anew_and_said_so(own, tmp_pat
     assert not areas[0].equals(areas[1])
     table = pd.read_csv(run.folder / store.METRICS)
     assert table.ood.value_counts().nunique() == 1 and set(table.ood) == {"mine", "noise"}
-    data.load.cache_clear()
+    data.loaded.cache_clear()
 
 
 @pytest.fixture

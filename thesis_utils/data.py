@@ -285,9 +285,6 @@ def loaded(source, split, version):
     return downloaded(source, split) if source in DOWNLOADED else from_folder(source)
 
 
-load.cache_clear = loaded.cache_clear
-
-
 def hold_out(images):
     """(fit, calibration): 2,000 images drawn class by class with a fixed seed, at most a fifth of them all.
 
