@@ -56,17 +56,13 @@ class Images:
 
 
 def as_images(name, pixels, labels=None, classes=("unlabelled",)):
-    """`Images` from arrays (N, H, W, 3) uint8 and (N,); anything but 32x32 is resized, with antialiasing."""
+    """`Images` from arrays (N, H, W, 3) uint8 and (N,); bilinear, antialiased resizing of anything but 32x32."""
     pixels = torch.as_tensor(np.ascontiguousarray(pixels))
     if pixels.shape[1:3] != (SIZE, SIZE):
-        pixels = to_size(pixels.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
+        resized = F.interpolate(pixels.permute(0, 3, 1, 2), (SIZE, SIZE), mode="bilinear", antialias=True)
+        pixels = resized.permute(0, 2, 3, 1).contiguous()
     labels = torch.zeros(len(pixels)) if labels is None else torch.as_tensor(np.asarray(labels))
     return Images(name, pixels, labels.long(), tuple(str(c) for c in classes))
-
-
-def to_size(pixels):
-    """Bilinear, antialiased resizing of uint8 (N, 3, H, W) to 32x32."""
-    return F.interpolate(pixels, size=(SIZE, SIZE), mode="bilinear", antialias=True)
 
 
 # --- where images come from -------------------------------------------------------------------------
@@ -190,7 +186,7 @@ def readable(folder):
     pixels, broken = {}, []
     for path in pictures(folder):
         try:
-            pixels[path] = to_size(torch.from_numpy(opened(path)).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+            pixels[path] = as_images(path.name, opened(path)[None]).pixels[0]
         except Exception:  # a damaged image fails in any way, one of 200 megapixels by DecompressionBombError
             broken.append(shown(path.name))
     if not pixels:
