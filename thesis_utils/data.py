@@ -212,10 +212,7 @@ def from_npz(path, split):
         raise InputError(f"{wanted}; it holds {', '.join(held)}")
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or len(pixels) == 0:
         raise InputError(f"{wanted}; its {split}_images are {pixels.dtype} {pixels.shape}")
-    whole = (
-        labels is None or labels.dtype.kind in "iub" or labels.dtype.kind == "f" and (labels == labels.round()).all()
-    )
-    if not whole:
+    if labels is not None and (labels.dtype.kind not in "iubf" or (labels != labels.round()).any()):
         raise InputError(f"{wanted}; its {split}_labels must be whole numbers, not {labels.dtype}")
     if classes is None:
         classes = range(1 if labels is None else int(labels.max()) + 1)
