@@ -31,10 +31,8 @@ def pictures(folder):
         wanted = (f for f in folders if not f.startswith(".") and f not in LITTER)
         folders[:] = sorted(f for f in wanted if not real.is_relative_to(Path(here, f).resolve()))
         for file in files:
-            suffix = Path(file).suffix.lower()
-            known = Image.EXTENSION.get(suffix) in Image.OPEN or (
-                mimetypes.guess_type(file, strict=False)[0] or ""
-            ).startswith("image/")
+            suffix, kind = Path(file).suffix.lower(), mimetypes.guess_type(file, strict=False)[0] or ""
+            known = Image.EXTENSION.get(suffix) in Image.OPEN or kind.startswith("image/")
             if known and suffix not in (".eps", ".ps") and not file.startswith(".") and file not in LITTER:
                 found.append(Path(here, file))
     return sorted(found)
