@@ -62,7 +62,7 @@ def accuracy(run):
 
 def rows(run, *oods):
     """The frame's rows of one run: of the sets that it has scored, and of `oods`, which it scores if it has not."""
-    scored = [*dict.fromkeys([*run.scored_oods(), *oods])]
+    scored = [*dict.fromkeys([*run.rows(store.METRICS), *oods])]
     parts = [accuracy(run), *(run.metrics(ood) for ood in scored)]
     table = pd.concat([part for part in parts if len(part)] or [pd.DataFrame(columns=["ood", "score", "reading"])])
     return table.assign(**of_run(run))

@@ -30,7 +30,7 @@ def columns(table, config, name):
 def covariances(run):
     """The covariance of the AUROCs of the scores that are ever compared: a DataFrame, set by set (`ood`)."""
     known, parts = run.scores(run.config.dataset), []
-    for ood in run.scored_oods():
+    for ood in [*run.rows(folders.METRICS)]:
         if ood in run.scored():
             parts.append(method.evaluation.covariance(known, run.scores(ood)).reset_index().assign(ood=ood))
     return pd.concat(parts) if parts else pd.DataFrame(columns=["ood"])

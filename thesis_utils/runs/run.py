@@ -210,10 +210,6 @@ class Run:
         """Names of the data sets whose per-image scores are in the folder."""
         return sorted(path.stem for path in (self.folder / "scores").glob("*.parquet"))
 
-    def scored_oods(self):
-        """Names of the out-distributions whose metrics are in the folder."""
-        return [*self.rows(METRICS)]
-
     def can_score(self, name):
         """Whether `scores(name)` needs no training: the scores are there, or the weights."""
         return self.has_weights or name in self.scored()
