@@ -150,10 +150,7 @@ class Config:
     @property
     def name(self):
         """A folder name: what people vary, then six digits of a hash over all fields."""
-        values = dataclasses.asdict(self)
-        for key, value in ADDED.items():
-            if values[key] == value:
-                del values[key]
+        values = {key: value for key, value in vars(self).items() if value != ADDED.get(key)}
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:6]
         factor = f"-el{self.entropy_factor:g}" if self.activation == "log_softmax" else ""
         tuned = "" if self.fine_tuning == "none" else f"-{self.fine_tuning}"
