@@ -401,12 +401,6 @@ class Run:
                     self.put_rows(METRICS, **{name: known[name]})
         return self.joined(METRICS, chosen)
 
-    def compared(self, oods):
-        """Those of `oods` whose `baselines` are there or, in a run of your own, can be computed."""
-        known = self.rows(BASELINES)
-        able = self.has_weights and not self.recorded and method.data.present(self.config.dataset)
-        return [ood for ood in oods if ood in known or (able and method.data.present(ood))]
-
     def baselines(self, *names):
         """ODIN and the Mahalanobis ensemble, tuned under three protocols (`baselines.compare`), one row a result.
 

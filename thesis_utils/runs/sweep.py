@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+import thesis_utils as method
 from thesis_utils import runs
 from thesis_utils.errors import Diverged, InputError
 from thesis_utils.runs import run as folders
@@ -80,14 +81,16 @@ def has_baselines(config):
 def complete(config):
     """Trains and scores a configuration, skipping what is there; returns a sentence for each set left out."""
     run = runs.get(config)
+    if run.recorded:
+        return []
     left_out = []
-    for name in () if run.recorded else runs.OUT_DISTRIBUTIONS[config.dataset]:
+    for name in runs.OUT_DISTRIBUTIONS[config.dataset]:
         try:
             run.metrics(name)
         except InputError as error:
             left_out.append(f"left out {name}: {error}")
-    there = run.compared(run.out_distributions())
-    if there and has_baselines(config) and not run.recorded:
+    there = [one for one in run.out_distributions() if one in run.rows(folders.BASELINES) or method.data.present(one)]
+    if there and has_baselines(config):
         try:
             run.baselines(*there)
         except InputError as error:
