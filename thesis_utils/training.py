@@ -129,13 +129,12 @@ def planned(config, count, others, generator):
     """What an epoch's steps see, each a row: images (S, B) of `count`, how `data.shift` moves them (S, 3, B + O), and
     in a fine-tuning the outliers (S, O) of `others`."""
     order = torch.randperm(count, generator=generator).split(config.batch_size)[: count // config.batch_size]
+    wanted = config.batch_size * config.outliers_per_image
     drawn, strangers = [], []
-    for chosen in order:
-        if others:
-            wanted = config.outliers_per_image * len(chosen)
+    for _ in order:
+        if wanted:
             strangers.append(torch.randint(others, (wanted,), generator=generator))
-        shown = len(chosen) + (len(strangers[-1]) if others else 0)
-        drawn.append(data.draw(shown, generator, config.flip))
+        drawn.append(data.draw(config.batch_size + wanted, generator, config.flip))
     return [torch.stack(part) for part in (order, drawn, strangers) if part]
 
 
