@@ -379,9 +379,8 @@ class Detector:
             k = int(alpha * (n + 1) + 1e-9)
             if k:
                 rows[f"false alarms at alpha = {alpha}, expected"] = k / (n + 1)
-                rows[f"false alarms at alpha = {alpha}, low"], rows[f"false alarms at alpha = {alpha}, high"] = (
-                    beta.ppf(q, k, n + 1 - k) for q in (0.025, 0.975)
-                )
+                for end, share in (("low", 0.025), ("high", 0.975)):
+                    rows[f"false alarms at alpha = {alpha}, {end}"] = beta.ppf(share, k, n + 1 - k)
         return pd.DataFrame({"value": rows.values()}, index=pd.Index(rows, name="fact"), dtype=object)
 
     # --- files ------------------------------------------------------------------------------------------
