@@ -21,7 +21,6 @@ from thesis_utils import data, metrics, scorers
 from thesis_utils.errors import InputError
 from thesis_utils.evaluation import BATCH, float32
 from thesis_utils.mahalanobis import Ensemble, fgsm
-from thesis_utils.scorers import ascent
 
 TEMPERATURE = 1000.0
 ODIN_EPSILONS = tuple(round(0.0002 * k, 4) for k in range(21))  # Liang et al. (2018): 21 from 0 to 0.004
@@ -45,7 +44,7 @@ def blocks(scorer, inputs, epsilons):
 
     columns = []
     for name in scorer.model.stages:
-        step = ascent(lambda images, name=name: confidence(name, images).sum(), inputs, scorer.normalise.std)
+        step = scorers.ascent(lambda images, name=name: confidence(name, images).sum(), inputs, scorer.normalise.std)
         with torch.inference_mode():
             columns.append(torch.stack([confidence(name, inputs + e * step) for e in epsilons], 1))
     return torch.stack(columns, 2)
