@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from thesis_utils.models import FUNCTIONS, Centre, Layered, built, resnet34
+from thesis_utils.models import ACTIVATIONS, Centre, Layered, built, resnet34
 
 
 def names(stages, layers):
@@ -25,7 +25,7 @@ class Switch(nn.Module):
 
     def __init__(self, channels, activation, precise=False):
         super().__init__()
-        self.norm, self.activation, self.precise = nn.BatchNorm2d(channels), FUNCTIONS[activation], precise
+        self.norm, self.activation, self.precise = nn.BatchNorm2d(channels), ACTIVATIONS[activation], precise
 
     def forward(self, x):
         x = self.norm(x)

@@ -28,7 +28,6 @@ from thesis_utils.errors import InputError
 BLOCKS = (3, 4, 6, 3)
 LAYERS = tuple(f"layer{stage}.{block}" for stage, count in enumerate(BLOCKS, 1) for block in range(1, count + 1))
 SOFTMAX_SCALE = 0.3  # at which the branch of a softmax network's block starts
-ACTIVATIONS = ("relu", "softmax", "log_softmax")
 PADDINGS = ("zero", "mean")
 
 
@@ -42,7 +41,7 @@ def over_channels(function, x):
 
 
 channel_softmax, channel_log_softmax = (partial(over_channels, function) for function in (F.softmax, F.log_softmax))
-FUNCTIONS = {"relu": F.relu, "softmax": channel_softmax, "log_softmax": channel_log_softmax}
+ACTIVATIONS = {"relu": F.relu, "softmax": channel_softmax, "log_softmax": channel_log_softmax}
 
 
 class Centre(nn.Module):
@@ -82,7 +81,7 @@ class Block(nn.Module):
             )
         if activation == "softmax":  # at 1 gradients grow backwards, by nearly half in each block: the book's recipe
             nn.init.constant_(self.bn2.weight, SOFTMAX_SCALE)
-        self.activation = FUNCTIONS[activation]
+        self.activation = ACTIVATIONS[activation]
         self.precise = False  # whether the output is float32 under autocast too
 
     def forward(self, x):
