@@ -18,7 +18,7 @@ from tqdm import tqdm
 from experiments.recording import record, recorded
 from thesis_utils import data, runs
 from thesis_utils.models import resnet34
-from thesis_utils.training import one_cycle, optimizers_of
+from thesis_utils.training import accuracy, one_cycle, optimizers_of, resized
 
 STEPS, BATCH, SIZE, IMAGES = 920, 128, 16, 3008
 KEYS = ["activation", "padding", "optimizer", "learning_rate", "weight_decay"]
@@ -45,7 +45,7 @@ def measure(activation, padding, optimizer, learning_rate, weight_decay):
     generator = torch.Generator().manual_seed(5)
 
     def seen(pixels):
-        return F.interpolate(normalise(pixels), size=(SIZE, SIZE), mode="bilinear", antialias=True)
+        return resized(normalise(pixels), SIZE)
 
     losses, hits, order = [], [], []
     for _ in tqdm(range(STEPS), f"{activation} {padding} {optimizer} {learning_rate}", mininterval=5):
@@ -61,10 +61,7 @@ def measure(activation, padding, optimizer, learning_rate, weight_decay):
             one.step()
         losses.append(loss.item())
         hits.append((logits.argmax(1) == images.labels[batch]).float().mean().item())
-    model.eval()
-    with torch.inference_mode():
-        right = sum((model(seen(p)).argmax(1) == y).sum().item() for p, y in data.batches(held_out, 500))
-    return sum(losses[-20:]) / 20, sum(hits[-20:]) / 20, right / len(held_out)
+    return sum(losses[-20:]) / 20, sum(hits[-20:]) / 20, accuracy(model, held_out, seen)
 
 
 if __name__ == "__main__":
