@@ -199,13 +199,13 @@ def against_made(run):
             yield {"set": name, "layer": layer, "metric": "auroc", "value": area(known[layer], values)}
 
 
-def of_photograph(run, name="china"):
+def of_photograph(run):
     """Rows of aliasing_sharpened.csv: a photograph's scores, and quantiles of those of whole sets of test images."""
-    photo = spectra.shrunk(spectra.photographs()[name])
+    photo = spectra.shrunk(spectra.photographs()["china"])
     pixels = torch.from_numpy(np.stack([spectra.sharpened(photo, amount) for amount in AMOUNTS]))
     for layer, values in scores_of(run, pixels).items():
         for amount, value in zip(AMOUNTS, values):
-            yield {"set": name, "layer": layer, "variant": amount, "metric": "score", "value": value}
+            yield {"set": "china", "layer": layer, "variant": amount, "metric": "score", "value": value}
         for ood in (KNOWN, *OTHERS):
             for share in (0.025, 0.5, 0.975):
                 value = run.scores(ood)[SCORES[layer]].quantile(share)

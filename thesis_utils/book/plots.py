@@ -87,13 +87,13 @@ def at_final(axis, table, x, **look):
     axis.vlines(x, table.ours.min(), table.ours.max(), color=look.get("color"), alpha=0.5)
 
 
-def dots(axis, table, names, paints, marks="osD^vP*X"):
+def dots(axis, table, names, paints):
     """A dot plot: a row an entry of the index, a mark a column of `names`; numbers in percent.
 
     `names` says what each column is called, `paints` how it is coloured.
     """
     y = np.arange(len(table))[::-1]
-    for (column, label), paint, mark in zip(names.items(), paints, marks):
+    for (column, label), paint, mark in zip(names.items(), paints, "osD^vP*X"):
         axis.plot(table[column], y, mark, ms=6, color=paint, label=label)
     axis.set_yticks(y, [numbers.name(place) for place in table.index])
     axis.grid(axis="y")

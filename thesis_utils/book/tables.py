@@ -46,12 +46,12 @@ def theirs(table, sign=""):
     return pd.Series(texts, table.index, dtype=object)
 
 
-def beside(table, columns, sign="", digits=1):
+def beside(table, columns, sign=""):
     """Ours beside the thesis': a frame of `numbers.over_seeds` with the level `columns` of its index as columns.
 
     A column of which the thesis has no number at all has no thesis beside it.
     """
-    both = pd.DataFrame({"thesis": theirs(table, sign), "ours": spreads(table, sign, digits)})
+    both = pd.DataFrame({"thesis": theirs(table, sign), "ours": spreads(table, sign)})
     wide = both.unstack(columns).swaplevel(axis=1)
     groups = table.index.unique(columns)
     wide = wide.reindex(columns=pd.MultiIndex.from_product([groups, ["thesis", "ours"]]))
