@@ -57,10 +57,9 @@ def grid(profile=None, **overrides):
 def fine_tunings(config):
     """What the book fine-tunes from a configuration: CIFAR-10's ReLU and log-softmax networks, lambda 0, one seed."""
     kind = (config.dataset, config.architecture, config.seed, config.fine_tuning)
+    plain = kind == ("cifar10", "resnet34", 0, "none") and (config.activation, config.entropy_factor) in GRID[:2]
     short = config.profile == "thesis" and config.epochs == SHORT
-    if kind == ("cifar10", "resnet34", 0, "none") and (config.activation, config.entropy_factor) in GRID[:2]:
-        return [] if short else list(runs.fine_tunings(config).values())
-    return []
+    return list(runs.fine_tunings(config).values()) if plain and not short else []
 
 
 def status(config):
