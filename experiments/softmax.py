@@ -69,6 +69,7 @@ VARIANTS = {
 }
 
 
+@torch.no_grad()
 def watched(model, images):
     """(skip, epsilon, peak) of a batch of normalised images, means over the blocks."""
     seen = {"skip": [], "epsilon": [], "peak": []}
@@ -93,8 +94,7 @@ def measure(variant):
     if change != "relu":
         scaled(1.0)(model)  # as usual; `Block` starts them where this experiment found it best
         change(model)
-    with torch.no_grad():  # BatchNorm by the batch, as in training
-        before = watched(model.train(), normalise(images.pixels[:512]))
+    before = watched(model.train(), normalise(images.pixels[:512]))  # BatchNorm by the batch, as in training
     optimizer = torch.optim.AdamW(model.parameters(), PEAK_RATE, weight_decay=0.05)
     losses, ratio = [], None
     for loss in steps_of(model, optimizer, PEAK_RATE, STEPS, variant):
@@ -102,8 +102,7 @@ def measure(variant):
         if ratio is None:
             first, last = (block.conv2.weight.grad.norm() for block in (model.blocks[0], model.blocks[-1]))
             ratio = (first / last).item()
-    with torch.no_grad():
-        after = watched(model.train(), normalise(images.pixels[:512]))
+    after = watched(model.train(), normalise(images.pixels[:512]))
     return {
         "variant": variant,
         "skip": before["skip"],
