@@ -1,7 +1,5 @@
 """A new training: it works in a hidden folder beside its place in `runs/`, which is renamed when it is complete.
 
-    run = get(configure("compact", activation="relu"))      # your own run, else the recorded one, else a new training
-
 The folder's configuration and provenance are there before the first step.
 """
 
