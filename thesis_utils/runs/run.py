@@ -158,9 +158,9 @@ def by_name(name):
     raise InputError(f"there is no run {name}")
 
 
-def find(config, own_only=False):
+def find(config):
     """The user's own run of a configuration, else the recorded one, else None."""
-    for home in (OWN,) if own_only else (OWN, RECORDED):
+    for home in (OWN, RECORDED):
         folder = home / config.name
         if is_of(folder, config):
             return opened(folder)

@@ -106,7 +106,7 @@ def train_run(config):
         trained = torch.load(base.folder / "checkpoint.pt", map_location=device, weights_only=True)["model"]
     target = folders.OWN / config.name
     with locked(target):
-        if not find(config, own_only=True):  # another process may have finished it
+        if not is_of(target, config):  # another process may have finished it
             partial = begin(config, device)
             finish(partial, *method.training.train(config, partial, device, trained))
             for litter in partial.glob(".*.partial"):
