@@ -20,14 +20,10 @@ KEYS = ["entropy_reduction", "entropy_factor"]
 ADAMW = dict(optimizer="adamw", learning_rate=2e-3, weight_decay=0.05, batch_size=64)
 
 
-def measure(key):
-    config = runs.configure("compact", epochs=2, sizes="32", **ADAMW, **key)
-    model, normalise, *_ = train(config, store.OWN / f".entropy-{config.name}")
-    return key | {"accuracy": accuracy(model, data.load("cifar10"), normalise)}
-
-
 if __name__ == "__main__":
     for variant in VARIANTS:
         key = dict(zip(KEYS, variant))
         if not recorded("entropy", key):
-            record("entropy", KEYS, [measure(key)])
+            config = runs.configure("compact", epochs=2, sizes="32", **ADAMW, **key)
+            model, normalise, *_ = train(config, store.OWN / f".entropy-{config.name}")
+            record("entropy", KEYS, [key | {"accuracy": accuracy(model, data.load("cifar10"), normalise)}])
