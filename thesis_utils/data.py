@@ -126,7 +126,7 @@ def lsun(name, split, folder, download):
     if download:
         url, md5 = LSUN_RESIZE
         download_and_extract_archive(url, folder, filename="LSUN_resize.tar.gz", md5=md5)
-    return from_folder(folder / "LSUN_resize", name)
+    return as_images(name, torch.stack([*readable(folder / "LSUN_resize").values()]))
 
 
 DOWNLOADED = {  # where a set comes from, and how many images it has when it is whole
@@ -168,12 +168,13 @@ SOURCES = {
     "digits_5_9": digits,
     "photo_patches": photo_patches,
     "noise": noise,
+    **dict.fromkeys(DOWNLOADED, downloaded),
 }
 
 
-def from_folder(folder, name=None):
-    """Every readable image below a folder, in the order of their paths, resized to 32x32."""
-    return as_images(name or str(folder), torch.stack([*readable(folder).values()]))
+def from_folder(folder, split="test"):
+    """Every readable image below a folder, in the order of their paths, resized to 32x32: the same for both splits."""
+    return as_images(str(folder), torch.stack([*readable(folder).values()]))
 
 
 def readable(folder):
@@ -236,12 +237,13 @@ def archives():
 
 def names():
     """All data sets that can be asked for by name."""
-    return sorted({*SOURCES, *DOWNLOADED, *archives()})
+    return sorted({*SOURCES, *archives()})
 
 
 def present(name, split="test"):
     """Whether a data set can be loaded without a download."""
-    return name in {*SOURCES, *archives()} or name in DOWNLOADED and (DOWNLOADS / f"{name}-{split}").exists()
+    here = name not in DOWNLOADED or (DOWNLOADS / f"{name}-{split}").exists()
+    return name in archives() or name in SOURCES and here
 
 
 def load(name, split="test"):
@@ -254,11 +256,11 @@ def load(name, split="test"):
         raise InputError(f"unknown split {split!r}; choose from train, test")
     path = archives().get(name)
     if path:
-        return loaded(path, split, stamps([path]))
-    if name in SOURCES or name in DOWNLOADED:
-        return loaded(name, split, DOWNLOADS)
+        return loaded(from_npz, path, split, stamps([path]))
+    if name in SOURCES:
+        return loaded(SOURCES[name], name, split, DOWNLOADS)
     if name and Path(name).is_dir():
-        return loaded(name, split, stamps(pictures(name)))
+        return loaded(from_folder, name, split, stamps(pictures(name)))
     raise InputError(
         f"unknown data set {name!r}; there are {', '.join(names())}, or give the path of a folder of images"
     )
@@ -270,12 +272,8 @@ def stamps(paths):
 
 
 @lru_cache(maxsize=8)
-def loaded(source, split, version):
-    if isinstance(source, Path):
-        return from_npz(source, split)
-    if source in SOURCES:
-        return SOURCES[source](source, split)
-    return downloaded(source, split) if source in DOWNLOADED else from_folder(source)
+def loaded(read, source, split, version):
+    return read(source, split)
 
 
 def hold_out(images):
