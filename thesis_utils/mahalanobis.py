@@ -34,8 +34,7 @@ class TiedGaussian(Fitted):
     a count and a sum, and one matrix of second moments about the first batch's mean.
     """
 
-    def __init__(self):
-        self.origin = None
+    origin = None  # before the first batch
 
     def partial_fit(self, features, labels):
         """Adds features (N, D) with labels (N,) from 0 to K - 1."""
@@ -82,7 +81,7 @@ class TiedGaussian(Fitted):
 
     def fit(self, features, labels):
         """Fits features (N, D) with labels (N,)."""
-        self.__init__()
+        self.origin = None
         return self.partial_fit(features, labels).finish()
 
     def score(self, features):
