@@ -116,7 +116,7 @@ def usual(profile=None, dataset=None, oods=None, **chosen):
     if oods is None:
         return table
     missing = []
-    for (run_name, _), scored in table.groupby(["run", "seed"], sort=False):
+    for run_name, scored in table.groupby("run", sort=False):
         run = runs.by_name(run_name)
         new = [ood for ood in oods if ood not in set(scored.ood) and run.can_score(ood)]
         missing += [rows(run, *new).query("ood in @new")] if new else []
@@ -170,9 +170,8 @@ def experiment(file):
     table = pd.read_csv(path) if path.exists() else pd.DataFrame()
     if "run" not in table:
         return table
-    known = {run.config.name: of_run(run) for run in runs.every()}
-    networks = pd.DataFrame([known[one] for one in dict.fromkeys(table.run) if one in known])
-    return table.merge(networks, on="run", how="inner", suffixes=("", "_of_run"))
+    networks = pd.DataFrame([of_run(run) for run in runs.every()])
+    return table.merge(networks, on="run", suffixes=("", "_of_run"))
 
 
 def by_stage(table, *keys):
