@@ -108,14 +108,6 @@ def test_a_summary_has_the_three_readings_by_their_definitions(sign):
     assert found["two_sided"]["auroc"] == pytest.approx(metrics.two_sided(known, unknown, calibration))
 
 
-def test_delong_agrees_with_the_bootstrap():
-    rng = np.random.default_rng(1)
-    known, unknown = rng.normal(1, 1, 300).round(1), rng.normal(0, 1, 200).round(1)  # rounded: ties
-    _, low, high = metrics.delong_interval(known, unknown)
-    areas = [metrics.auroc(rng.choice(known, 300), rng.choice(unknown, 200)) for _ in range(2000)]
-    assert [low, high] == pytest.approx(np.quantile(areas, [0.025, 0.975]), abs=0.006)
-
-
 def test_delong_variance_by_hand():
     # placements of [2, 4] over [1, 3]: 1/2 and 1; of [1, 3] under [2, 4]: 1 and 1/2; both variances are 1/8
     half = 1.959964 * np.sqrt(1 / 8 / 2 + 1 / 8 / 2)
