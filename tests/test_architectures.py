@@ -1,6 +1,7 @@
 """The other networks: of the papers' size, with the switch where the docstrings say."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -46,11 +47,17 @@ def test_a_wide_resnets_map_is_the_activation_of_the_normalised_sum():
     torch.testing.assert_close(layers["layer1.2"], F.log_softmax(model.switches[1].norm(second), 1))
 
 
-def test_a_densenets_layer_appends():
-    model = ARCHITECTURES["densenet22"](3, 8, "relu").eval()
+@pytest.mark.parametrize(
+    "activation, function, offset",
+    [("relu", F.relu, 0), ("log_softmax", partial(F.log_softmax, dim=1), math.log(18))],
+)
+def test_a_densenets_layer_appends_and_its_map_goes_on_without_its_common_offset(activation, function, offset):
+    model = ARCHITECTURES["densenet22"](3, 8, activation).eval()
     layers, stem = model.forward_layers(images())[1], model.stem(images())
-    joined = torch.cat([stem, model.convolutions[0](stem)], 1)
-    torch.testing.assert_close(layers["layer1.1"], F.relu(model.switches[0].norm(joined)))
+    first = torch.cat([stem, model.convolutions[0](stem)], 1)
+    torch.testing.assert_close(layers["layer1.1"], function(model.switches[0].norm(first)))
+    second = torch.cat([first, model.convolutions[1](layers["layer1.1"] + offset)], 1)
+    torch.testing.assert_close(layers["layer1.2"], function(model.switches[1].norm(second)))
     assert [layers[name].shape[1] for name in ("stem", "layer1.1", "layer1.6", "layer3.6")] == [12, 18, 48, 120]
 
 
@@ -61,12 +68,3 @@ def test_everything_that_scores_takes_them(name):
     scorer = evaluation.Scorer(model, Normalisation.of(train)).fit(*hold_out(train.subset(slice(0, 600, 4))))
     table = next(scorer.stream(load("noise").subset(slice(4))))
     assert table.notna().all(axis=None) and len([c for c in table if c.endswith("/min_of_misp")]) == OTHERS[name]
-
-
-def test_a_densenets_maps_go_on_without_their_common_offset():
-    model = ARCHITECTURES["densenet22"](3, 8, "log_softmax").eval()
-    layers, stem = model.forward_layers(images())[1], model.stem(images())
-    first = torch.cat([stem, model.convolutions[0](stem)], 1)
-    torch.testing.assert_close(layers["layer1.1"], F.log_softmax(model.switches[0].norm(first), 1))
-    second = torch.cat([first, model.convolutions[1](layers["layer1.1"] + math.log(18))], 1)
-    torch.testing.assert_close(layers["layer1.2"], F.log_softmax(model.switches[1].norm(second), 1))
