@@ -184,11 +184,6 @@ class Permuted(nn.Module):
         return x.permute(0, 2, 3, 1)
 
 
-def last():
-    head = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
-    return nn.Sequential(nn.Conv2d(3, 4, 3), Permuted(), head)
-
-
 class Tokens(nn.Module):
     """(N, 12 or 16, 16)."""
 
@@ -217,18 +212,8 @@ def test_layers_that_were_found_but_are_not_called_are_left_out():
     assert tuple(hooked.forward_layers(images())[1]) == hooked.layers == ("body",)
 
 
-def vision_transformer():
-    torch.manual_seed(0)
-    return torchvision.models.VisionTransformer(16, 4, 2, 2, 32, 48, num_classes=5).eval()
-
-
-def swin():
-    torch.manual_seed(0)
-    return torchvision.models.SwinTransformer([2, 2], 24, [1, 1], [2, 2], [4, 4], num_classes=5).eval()
-
-
 def test_tokens_of_a_transformer_are_read_as_maps():
-    network, seen = vision_transformer(), {}
+    network, seen = torchvision.models.VisionTransformer(16, 4, 2, 2, 32, 48).eval(), {}
     hooked = Hooked(network)
     assert hooked.layers == ("encoder.layers.encoder_layer_0", "encoder.layers.encoder_layer_1")
     network.encoder.layers[1].register_forward_hook(lambda module, args, output: seen.update(tokens=output))
@@ -238,7 +223,7 @@ def test_tokens_of_a_transformer_are_read_as_maps():
 
 
 def test_maps_that_have_their_channels_last_are_turned():
-    network, seen = swin(), {}
+    network, seen = torchvision.models.SwinTransformer([2, 2], 24, [1, 1], [2, 2], [4, 4]).eval(), {}
     hooked = Hooked(network)
     assert hooked.layers == ("features.1.0", "features.3.0")
     network.features[3][0].register_forward_hook(lambda module, args, output: seen.update(map=output))
@@ -267,7 +252,7 @@ def test_a_network_without_blocks_is_read_at_its_convolutions():
         (torchvision_network, ["layer1", "fc"], r"layer 'fc' gives a tensor \(2, 10\), not a map \(N, C, H, W\)"),
         (Twice, ["conv"], "layer 'conv' is called twice in one forward pass; name one that is"),
         (Twice, ["idle"], "layer 'idle' is not called in the forward pass"),
-        (last, ["1"], r"layer '1' gives \(N, H, W, C\), channels last"),
+        (lambda: nn.Sequential(Permuted()), ["0"], r"layer '0' gives \(N, H, W, C\), channels last"),
         (lambda: Tokens(16), ["norm"], r"layer 'norm' gives a tensor \(2, 16, 16\), not a map"),  # which is which?
         (lambda: Tokens(12), ["body"], r"layer 'body' gives a tensor \(2, 12, 16\), not a map"),
         (lambda: plain()[:3], ["0"], r"the network gives a tensor \(2, 5, 30, 30\), not logits \(N, K\)"),
