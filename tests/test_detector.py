@@ -465,15 +465,8 @@ def test_without_calibration_every_fifth_image_is_set_aside_whatever_the_batches
     assert one.score(images(50, 3)) == pytest.approx(two.score(images(50, 3)), abs=0.1)
 
 
-def test_what_is_set_aside_and_the_bank_have_a_limit(monkeypatch):
-    monkeypatch.setattr(detector, "SET_ASIDE", 70)
-    monkeypatch.setattr(detector, "BANK", 90)
-    one = Detector(tiny()).fit(images(600, 1))
-    assert len(one.reference) == len(one.calibration) == 35 and one.bank.shape == (90, 8)
-
-
-@pytest.mark.parametrize("calibration", [None, images(40, 2)], ids=["set aside", "given"])
-def test_memory_grows_by_eight_bytes_an_image_once_the_samples_are_full(monkeypatch, calibration):
+@pytest.mark.parametrize("calibration, held_out", [(None, 35), (images(40, 2), 20)], ids=["set aside", "given"])
+def test_samples_have_a_limit_and_then_memory_grows_by_eight_bytes_an_image(monkeypatch, calibration, held_out):
     monkeypatch.setattr(detector, "SET_ASIDE", 70)
     monkeypatch.setattr(detector, "BANK", 90)
     held = []
@@ -486,9 +479,10 @@ def test_memory_grows_by_eight_bytes_an_image_once_the_samples_are_full(monkeypa
 
     network = tiny()
     gc.freeze()  # what is there already is not looked through
-    Detector(network).fit(batches(), calibration)
+    one = Detector(network).fit(batches(), calibration)
     gc.unfreeze()
     assert set(np.diff(held[8:])) == {8 * 50} and held[-1] > held[0]
+    assert len(one.reference) == len(one.calibration) == held_out and one.bank.shape == (90, 8)
 
 
 def test_fitting_anew_is_as_fitting_at_first():
