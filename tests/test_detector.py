@@ -554,7 +554,6 @@ def test_explain_agrees_with_p_values_and_names_the_reading(fitted, mixed):
     assert table.p_value.tolist() == fitted.p_values(mixed).tolist()
     parts = table[list(detector.PARTS)]
     assert parts.prod(axis=1).to_numpy() == pytest.approx(np.exp(fitted.score(mixed)), rel=1e-9, abs=1e-300)
-    assert fitted.score(images(60, 3)) == pytest.approx(np.log(parts[:60]).sum(axis=1).to_numpy(), rel=1e-9)
     belongs = dict(zip(fitted.names, np.repeat(detector.PARTS, fitted.sizes)))
     smallest = parts[:60].idxmin(axis=1)
     assert table.given_away_by[:60].map(belongs).tolist() == smallest.tolist() and smallest.nunique() == 5
@@ -707,8 +706,7 @@ def test_batches_are_taken_as_people_have_them():
     expected = one.score(new)
     dicts = [{"label": torch.zeros(10), "image": x} for x in new.split(10)]
     mirrored = new.numpy()[..., ::-1].copy()[..., ::-1]  # a view with negative strides
-    pairs = DataLoader(TensorDataset(new, torch.zeros(20)), 7)
-    for form in (dicts, mirrored, [mirrored], pairs):
+    for form in (dicts, mirrored, [mirrored]):
         assert one.score(form) == pytest.approx(expected, rel=1e-4)
     with pytest.raises(InputError, match=r"dict with label, image; name the one with the images: Detector\(model, key"):
         Detector(tiny(), scaled).fit(dicts)
@@ -795,7 +793,6 @@ def spoilt(x, place):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda one: Detector(tiny().train()).fit(images(60)), "training mode.*call model.eval"),
         (lambda one: Detector(tiny()).p_values(images(3)), "not fitted yet; call fit"),
         (lambda one: Detector(tiny()).outliers(images(3)), "not fitted yet; call fit"),
         (lambda one: Detector(tiny()).save("nowhere"), "not fitted yet; call fit"),
@@ -838,7 +835,7 @@ def test_a_bad_image_leaves_the_detector_as_it_was(fitted):
 def test_a_detector_made_before_eval_is_ready_after_it():
     network = tiny().train()
     one, before = Detector(network), fingerprint(network)
-    with pytest.raises(InputError, match="training mode"):
+    with pytest.raises(InputError, match="training mode.*call model.eval"):
         one.fit(images(300, 1), images(101, 2))
     assert fingerprint(network) == before
     network.eval()
@@ -935,7 +932,6 @@ TRANSFORMS = {
     "channels the other way round": lambda x: scaled(x.flip(1)),
     "other means": lambda x: scaled(x) - torch.tensor([0.05, 0.0, -0.05])[:, None, None],
     "another contrast": lambda x: scaled(x) * 1.1,
-    "channels last": lambda x: scaled(x.permute(0, 3, 1, 2)),
 }
 
 
@@ -1029,22 +1025,17 @@ def agrees(run, one, x, network, most):
     return p
 
 
-@pytest.fixture
-def four_blocks(digits):
-    """Our own network, one block of each stage: an export takes seconds a block."""
-    network = copy.deepcopy(digits[3])
-    network.blocks = nn.ModuleList(network.blocks[k] for k in (0, 3, 7, 13))
+def test_our_own_network_in_onnx(digits, tmp_path):
+    """One block of each stage: an export takes seconds a block."""
+    train, test, normalise, whole = digits
+    network = copy.deepcopy(whole)
+    network.blocks = nn.ModuleList(network.blocks[k] for k in (0, 3, 7, 13)).eval()
     network.layers = network.stages = ("layer1.1", "layer2.1", "layer3.1", "layer4.1")
-    return network.eval()
-
-
-def test_our_own_network_in_onnx(digits, four_blocks, tmp_path):
-    train, test, normalise, _ = digits
-    one = Detector(four_blocks, normalise).fit(train.pixels[:200], train.pixels[200:400])
+    one = Detector(network, normalise).fit(train.pixels[:200], train.pixels[200:400])
     run = exported(one, tmp_path / "digits.onnx")
     x = torch.cat([test.pixels[:300], train.pixels[400:], data.load("noise").pixels[:5]])[-500:]
     assert len(x) == 500
-    p = agrees(run, one, x, four_blocks, 2)
+    p = agrees(run, one, x, network, 2)
     assert len(np.unique(p)) > 50 and (p[-5:] == 1 / 101).all()
     for count in (1, 7):
         assert run(x[:count])[1].shape == (count,)
@@ -1060,11 +1051,11 @@ def test_a_network_of_torchvision_in_onnx(tmp_path):
 def test_an_exported_file_that_answers_otherwise_is_refused(fitted, tmp_path):
     one = copy.copy(fitted)
     one.p_values = lambda images: fitted.p_values(images) + 2 / 51
-    pytest.importorskip("onnxscript")
-    runtime = pytest.importorskip("onnxruntime")
+    for package in ("onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
     with pytest.raises(InputError, match="p-values differ by 2 ranks .*nothing was written"):
         one.export(tmp_path / "x.onnx")
-    assert not [*tmp_path.iterdir()] and runtime
+    assert not [*tmp_path.iterdir()]
 
 
 def test_without_its_packages_an_export_says_which(fitted, tmp_path, monkeypatch):
