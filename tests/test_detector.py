@@ -224,16 +224,10 @@ def test_classes_are_told_at_the_layer_that_is_named_last():
     assert one.readings(features)[:, one.names.index("relative Mahalanobis")].tolist() == relative.tolist()
 
 
-def always_first():
+@pytest.mark.parametrize("bias, count, enough", [(0, 300, True), (0, 16, False), (1e6, 300, False)])
+def test_without_images_enough_or_classes_the_part_of_classes_says_nothing(bias, count, enough):
     network = tiny()
-    network[-1].bias.data[0] = 1e6
-    return network
-
-
-@pytest.mark.parametrize(
-    "network, count, enough", [(tiny(), 300, True), (tiny(), 16, False), (always_first(), 300, False)]
-)
-def test_without_images_enough_or_classes_the_part_of_classes_says_nothing(network, count, enough):
+    network[-1].bias.data[0] += bias  # so large that there is one class only
     one = Detector(network).fit(images(count, 1), images(101, 2))
     table = one.explain(images(60, 3))
     if enough:
@@ -623,20 +617,12 @@ def of_the_batch():
     return network
 
 
-def sometimes_mirrored(x):
-    return x.flip(-1) if torch.rand(()) < 0.5 else x
-
-
-def sometimes_darker(x):
-    return x * np.random.choice([0.5, 1])
-
-
 @pytest.mark.parametrize(
     "network, transform, message",
     [
         (Fickle(*tiny()).eval(), None, "same image twice gives other readings"),
-        (tiny(), sometimes_mirrored, "same image twice gives other readings"),
-        (tiny(), sometimes_darker, "same image twice gives other readings"),
+        (tiny(), lambda x: x.flip(-1) if torch.rand(()) < 0.5 else x, "same image twice gives other readings"),
+        (tiny(), lambda x: x * np.random.choice([0.5, 1]), "same image twice gives other readings"),
         (of_the_batch(), None, "depend on the other images of its batch"),
         (tiny(), lambda x: x - x.mean(0), "depend on the other images of its batch"),
     ],
@@ -907,14 +893,10 @@ def rewritten(file, **changes):
     torch.save(torch.load(file, weights_only=True) | changes, file)
 
 
-def other_network():
-    network = tiny()
-    network[0].weight.data[0, 0, 0, 0] += 1e-3
-    return network
-
-
 def test_another_network_layers_or_format_are_refused(file):
-    for network in (other_network(), tiny(7), Hooked(other_network())):
+    other = tiny()
+    other[0].weight.data[0, 0, 0, 0] += 1e-3
+    for network in (other, tiny(7), Hooked(other)):
         with pytest.raises(InputError, match="belongs to another network: its weights differ"):
             Detector.load(file, network)
     with pytest.raises(InputError, match="another transform or other layers; give the same"):
