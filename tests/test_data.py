@@ -13,9 +13,7 @@ from thesis_utils.errors import InputError
 @pytest.fixture
 def archive_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("THESIS_DATA", str(tmp_path))
-    data.loaded.cache_clear()
-    yield tmp_path
-    data.loaded.cache_clear()
+    return tmp_path
 
 
 def pixels(count, size=32, seed=0):
@@ -106,7 +104,6 @@ def test_a_download_counts_only_when_it_is_whole(tmp_path, monkeypatch):
     """The first is interrupted, the second is short, the third is whole; a fourth is not needed."""
     monkeypatch.setattr(data, "DOWNLOADS", tmp_path)
     monkeypatch.delenv("THESIS_DATA", raising=False)
-    data.loaded.cache_clear()
     came = iter([KeyboardInterrupt, 2, 3])
 
     def read(name, split, folder, download):
@@ -132,7 +129,6 @@ def test_a_folder_of_images_of_any_size_and_mode(tmp_path):
     (tmp_path / "deeper").mkdir()
     Image.fromarray(pixels(1, size=50)[0]).save(tmp_path / "a.png")
     Image.fromarray(pixels(1)[0, ..., 0]).save(tmp_path / "deeper" / "grey.JPG")
-    (tmp_path / "notes.txt").write_text("not an image")
     images = data.load(str(tmp_path))
     assert images.pixels.shape == (2, 32, 32, 3)
 
