@@ -34,7 +34,12 @@ def columns(layers):
 
 COLUMNS = columns(len(LAYERS))
 DEPTHS = {"resnet34": 16, "wide_resnet28": 12, "densenet22": 18}
-TINY = dict(width=8, epochs=1, seed=5)
+CONFIG = runs.configure("demo", width=8, epochs=1, seed=5)
+
+
+@pytest.fixture
+def run(own):
+    return runs.train_run(CONFIG)
 
 
 def write_config(home, config, **changes):
@@ -74,10 +79,9 @@ def test_a_killed_training_ends_with_the_same_history_and_weights(tmp_path):
 
 
 def test_what_a_training_will_be_is_written_before_its_first_step(own, monkeypatch):
-    config = runs.configure("demo", **TINY)
 
-    def look(config, partial, *_):
-        assert json.loads((partial / "config.json").read_text()) == dataclasses.asdict(config)
+    def look(_, partial, *others):
+        assert json.loads((partial / "config.json").read_text()) == dataclasses.asdict(CONFIG)
         provenance = json.loads((partial / "provenance.json").read_text())
         assert provenance["precision"] == "float32" and provenance["data"]["digits_0_4 train"]["images"] == 600
         raise KeyboardInterrupt
@@ -85,28 +89,26 @@ def test_what_a_training_will_be_is_written_before_its_first_step(own, monkeypat
     monkeypatch.setattr(training, "train", look)
     for _ in range(2):  # the second time it goes on in the same folder
         with pytest.raises(KeyboardInterrupt):
-            runs.train_run(config)
-    assert [path.name for path in own.iterdir() if path.is_dir()] == [f".{config.name}.partial"]
+            runs.train_run(CONFIG)
+    assert [path.name for path in own.iterdir() if path.is_dir()] == [f".{CONFIG.name}.partial"]
 
 
 @pytest.mark.parametrize("place", ["finished", "unfinished"])
 @pytest.mark.parametrize("content", [None, "{}", dict(epochs=7)])
 def test_a_folder_of_another_configuration_is_never_resumed_and_never_deleted(own, place, content):
-    config = runs.configure("demo", **TINY)
-    folder = own / config.name if place == "finished" else runs.unfinished(config)
+    folder = own / CONFIG.name if place == "finished" else runs.unfinished(CONFIG)
     folder.mkdir(parents=True)
     (folder / "precious").write_text("weights")
     if content:
-        other = content if isinstance(content, str) else json.dumps(dataclasses.asdict(config) | content)
+        other = content if isinstance(content, str) else json.dumps(dataclasses.asdict(CONFIG) | content)
         (folder / "config.json").write_text(other)
     with pytest.raises(InputError, match="does not belong to demo-.*it was left as it is, move it away to train"):
-        runs.train_run(config)
+        runs.train_run(CONFIG)
     assert (folder / "precious").read_text() == "weights"
 
 
-def test_a_recorded_run_of_another_configuration_is_not_overwritten(own, tmp_path, monkeypatch):
+def test_a_recorded_run_of_another_configuration_is_not_overwritten(run, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "RECORDED", tmp_path)
-    run = runs.train_run(runs.configure("demo", **TINY))
     (tmp_path / run.config.name).mkdir()
     with pytest.raises(InputError, match="belongs to another configuration; it was left as it is"):
         publish.record(run)
@@ -115,35 +117,32 @@ def test_a_recorded_run_of_another_configuration_is_not_overwritten(own, tmp_pat
 
 def test_a_kill_at_the_very_end_costs_no_epoch(own, monkeypatch):
     """Between the renaming of the folder and the removal of its checkpoint."""
-    config = runs.configure("demo", **TINY)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(trains, "opened", lambda _: pytest.fail("not reached"))
         replace = os.replace
 
         def rename(source, target):
             replace(source, target)
-            if str(target) == str(own / config.name):
+            if str(target) == str(own / CONFIG.name):
                 raise KeyboardInterrupt
 
         patch.setattr(trains.os, "replace", rename)
-        runs.train_run(config)
-    assert (own / config.name / "training.pt").exists()
+        runs.train_run(CONFIG)
+    assert (own / CONFIG.name / "training.pt").exists()
     monkeypatch.setattr(training, "train", lambda *_: pytest.fail("trains what is there"))
-    run = runs.train_run(config)
+    run = runs.train_run(CONFIG)
     assert not (run.folder / "training.pt").exists() and len(run.history) == 1
 
 
 def test_a_second_process_waits_and_finds_the_run(own, capsys):
-    config = runs.configure("demo", **TINY)
     with ThreadPoolExecutor() as pool:
-        first, second = pool.map(runs.train_run, [config, config])
-    said = f"waiting for another process that is at {config.name}"
+        first, second = pool.map(runs.train_run, [CONFIG, CONFIG])
+    said = f"waiting for another process that is at {CONFIG.name}"
     assert first is second and capsys.readouterr().err.count(said) == 1
 
 
-def test_two_processes_neither_lose_nor_double_rows(own):
+def test_two_processes_neither_lose_nor_double_rows(run):
     """As many as eight at once, each with rows of its own and a set that all of them have."""
-    run = runs.train_run(runs.configure("demo", **TINY))
 
     def write(k):
         mine = runs.Run(run.folder)
@@ -169,18 +168,17 @@ def test_a_lock_is_free_after_an_error(own):
 def test_another_set_under_the_same_name_is_scored_anew_and_said_so(own, tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     monkeypatch.setenv("THESIS_DATA", str(tmp_path))
-    config = runs.configure("demo", **TINY)
     areas = []
     for dark in (1, 8):
         images = rng.integers(0, 256 // dark, (20, 32, 32, 3), dtype=np.uint8)
         np.savez(tmp_path / "mine.npz", test_images=images)
         data.loaded.cache_clear()
         store.opened_once.cache_clear()
-        run = runs.train_run(config)
+        run = runs.train_run(CONFIG)
         areas.append(run.metrics("mine").auroc)
         assert run.checksum("mine") == run.provenance["data"]["mine"]["sha256"] == data.load("mine").checksum
         assert len(run.metrics("mine", "noise")) == 2 * len(areas[0])
-        said = f"the images of mine are not those that {config.name} was scored on: scoring them anew"
+        said = f"the images of mine are not those that {CONFIG.name} was scored on: scoring them anew"
         assert (said in capsys.readouterr().err) == (dark == 8)
     assert not areas[0].equals(areas[1])
     table = pd.read_csv(run.folder / store.METRICS)
@@ -201,8 +199,7 @@ def turned(monkeypatch):
     return lambda *which: changed.add(which)
 
 
-def test_other_test_images_take_every_metric_with_them(own, turned, capsys):
-    run = runs.train_run(runs.configure("demo", **TINY))
+def test_other_test_images_take_every_metric_with_them(run, turned, capsys):
     run.metrics("noise", "digits_5_9")
     turned("digits_0_4", "test")
     again = runs.Run(run.folder)
@@ -213,18 +210,17 @@ def test_other_test_images_take_every_metric_with_them(own, turned, capsys):
 
 
 def test_a_training_killed_before_its_first_epoch_says_what_it_was_made_of_in_the_end(own, monkeypatch, turned):
-    config = runs.configure("demo", **TINY)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        runs.train_run(config)
+        runs.train_run(CONFIG)
     turned("digits_0_4", "train")
-    provenance = runs.train_run(config).provenance
+    provenance = runs.train_run(CONFIG).provenance
     assert provenance["data"]["digits_0_4 train"]["sha256"] == data.load("digits_0_4", "train").checksum
     assert "resumed" not in provenance
 
 
 def test_a_training_that_goes_on_with_other_code_says_so(own, monkeypatch):
-    config = runs.configure("demo", **TINY | {"epochs": 2})
+    config = dataclasses.replace(CONFIG, epochs=2)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupted(patch, after=20)  # in the second epoch of 15 steps
         runs.train_run(config)
@@ -237,24 +233,20 @@ def test_a_training_that_goes_on_with_other_code_says_so(own, monkeypatch):
     assert [entry["code"] for entry in provenance["resumed"]] == ["another one"] != [provenance["code"]]
 
 
-def test_a_network_is_neither_fitted_nor_fine_tuned_on_images_it_was_not_trained_on(own, turned):
-    run = runs.train_run(runs.configure("demo", **TINY))
+def test_a_network_is_neither_fitted_nor_fine_tuned_on_images_it_was_not_trained_on(run, turned):
     turned("digits_0_4", "train")
     for ask in (lambda: run.metrics("noise"), lambda: runs.train_run(runs.fine_tunings(run.config)["energy"])):
         with pytest.raises(InputError, match="was trained on other images than digits_0_4 has now; put those back"):
             ask()
 
 
-def test_a_folder_that_was_made_anew_is_opened_anew(own):
-    config = runs.configure("demo", **TINY)
-    first = runs.train_run(config)
-    first.folder.rename(own / "elsewhere")
-    assert runs.train_run(config) is not first and runs.find(config) is runs.find(config)
+def test_a_folder_that_was_made_anew_is_opened_anew(own, run):
+    run.folder.rename(own / "elsewhere")
+    assert runs.train_run(CONFIG) is not run and runs.find(CONFIG) is runs.find(CONFIG)
 
 
-def test_baselines_do_not_outlive_the_images_they_were_made_on(own, monkeypatch, turned, capsys):
+def test_baselines_do_not_outlive_the_images_they_were_made_on(run, monkeypatch, turned, capsys):
     """Those of the set itself, and those that were tuned on it, but not the others."""
-    run = runs.train_run(runs.configure("demo", **TINY))
     others = {"noise": "digits_5_9", "digits_5_9": "noise", "photo_patches": "noise"}
     rows = {name: pd.DataFrame({"ood": [name], "tuned_on": [other]}) for name, other in others.items()}
     run.put_rows(store.BASELINES, **rows)
@@ -266,8 +258,7 @@ def test_baselines_do_not_outlive_the_images_they_were_made_on(own, monkeypatch,
     assert capsys.readouterr().err.count("scoring them anew") == 1
 
 
-def test_stale_rows_go_before_the_scores_that_tell_that_they_are_stale(own, monkeypatch, turned):
-    run = runs.train_run(runs.configure("demo", **TINY))
+def test_stale_rows_go_before_the_scores_that_tell_that_they_are_stale(run, monkeypatch, turned):
     before = run.metrics("digits_5_9").auroc
     turned("digits_5_9", "test")
     with monkeypatch.context() as patch:
@@ -402,22 +393,21 @@ def test_every_recorded_run_is_whole_and_small_and_says_where_it_has_no_weights(
 @pytest.mark.parametrize("content", ["{", "{}", None])
 def test_a_folder_that_cannot_be_read_is_skipped_and_named(own, tmp_path, monkeypatch, capsys, content):
     monkeypatch.setattr(store, "RECORDED", tmp_path / "recorded")
-    config = runs.configure("demo", **TINY)
-    good = write_config(own, dataclasses.replace(config, seed=6))
-    bad = write_config(own, config, later_field=1)
+    good = write_config(own, dataclasses.replace(CONFIG, seed=6))
+    bad = write_config(own, CONFIG, later_field=1)
     if content:
         (bad / "config.json").write_text(content)
     for _ in range(2):
         assert [run.folder for run in runs.every()] == [good]
-        assert runs.seeds(config) == runs.every()
-    assert runs.find(config) is None
+        assert runs.seeds(CONFIG) == runs.every()
+    assert runs.find(CONFIG) is None
     said = [line for line in capsys.readouterr().err.splitlines() if str(bad) in line]
     assert [line.split(":")[0] for line in said] == ["skipped", "skipped"]  # by the two ways of looking, once each
 
 
 def test_a_run_without_a_scored_out_distribution_has_empty_tables(own, monkeypatch, capsys):
     monkeypatch.setattr(data, "present", lambda *_: False)
-    run = runs.opened(write_config(own, runs.configure("compact", **TINY)))
+    run = runs.opened(write_config(own, runs.configure("compact", seed=5)))
     (run.folder / "provenance.json").write_text('{"data": {}}')
     assert run.out_distributions() == []
     assert run.metrics().query("score == 'fc/msp'").empty and run.baselines().query("protocol == 'none'").empty
@@ -470,9 +460,8 @@ def test_a_recorded_run_survives_a_kill_while_it_is_replaced(tmp_path, monkeypat
             shutil.rmtree(path)
 
 
-def test_one_missing_held_out_set_costs_the_rows_that_need_it(own, monkeypatch, capsys):
+def test_one_missing_held_out_set_costs_the_rows_that_need_it(run, monkeypatch, capsys):
     monkeypatch.setitem(store.COMPARED, "demo", (20, 20))
-    run = runs.train_run(runs.configure("demo", **TINY))
     load, present = data.load, data.present
     with monkeypatch.context() as patch:
 
@@ -492,14 +481,13 @@ def test_one_missing_held_out_set_costs_the_rows_that_need_it(own, monkeypatch, 
 
 def test_what_was_measured_on_former_weights_is_measured_again(own, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "RECORDED", tmp_path)
-    config = runs.configure("demo", **TINY)
-    folder, measured = write_config(own, config), []
+    folder, measured = write_config(own, CONFIG), []
 
     def add(**provenance):
         (folder / "provenance.json").write_text(json.dumps(provenance))
-        if not recording.recorded("table", {"run": config.name}):
+        if not recording.recorded("table", {"run": CONFIG.name}):
             measured.append(1)
-            recording.record("table", ["run", "layer"], [{"run": config.name, "layer": "fc", "value": len(measured)}])
+            recording.record("table", ["run", "layer"], [{"run": CONFIG.name, "layer": "fc", "value": len(measured)}])
         return pd.read_csv(tmp_path / "table.csv", dtype=str)
 
     assert list(add()) == ["run", "layer", "value"] and len(add()) == 1 and len(measured) == 1  # before it was noted
@@ -509,8 +497,7 @@ def test_what_was_measured_on_former_weights_is_measured_again(own, tmp_path, mo
     assert len(measured) == 3
 
 
-def test_a_training_notes_its_weights(own):
-    run = runs.train_run(runs.configure("demo", **TINY))
+def test_a_training_notes_its_weights(run):
     assert len(run.identity) == 12
     weights = (run.folder / "checkpoint.pt").read_bytes()
     assert run.identity == hashlib.sha256(weights).hexdigest()[:12]
