@@ -424,9 +424,10 @@ def test_runs_that_cannot_be_written_are_one_sentence(tmp_path, shell):
     )
 
 
-def test_a_recorded_run_survives_a_kill_while_it_is_replaced(tmp_path, monkeypatch):
-    """At each of the renamings; the next recording goes on from whatever was left."""
-    target, rename, remove = tmp_path / "run", os.replace, shutil.rmtree
+@pytest.mark.parametrize("kill_at", [1, 2, 3])
+def test_a_recorded_run_survives_a_kill_while_it_is_replaced(tmp_path, monkeypatch, kill_at):
+    """At each of the renamings and at the removal; the next recording goes on from whatever was left."""
+    target, calls, rename, remove = tmp_path / "run", [], os.replace, shutil.rmtree
 
     def new(text):
         folder = tmp_path / f"new {text}"
@@ -434,27 +435,21 @@ def test_a_recorded_run_survives_a_kill_while_it_is_replaced(tmp_path, monkeypat
         (folder / "config.json").write_text(text)
         return folder
 
+    def killed(*arguments):
+        calls.append(arguments)
+        if len(calls) == kill_at:
+            raise KeyboardInterrupt
+        return rename(*arguments) if len(arguments) == 2 else remove(*arguments)
+
     publish.put(new("first"), target)
-    for kill_at in (1, 2, 3):
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            calls = []
-
-            def killed(*arguments):
-                calls.append(arguments)
-                if len(calls) == kill_at:
-                    raise KeyboardInterrupt
-                return rename(*arguments) if len(arguments) == 2 else remove(*arguments)
-
-            patch.setattr(publish.os, "replace", killed)
-            patch.setattr(publish.shutil, "rmtree", lambda path, ignore_errors: killed(path) if calls else None)
-            publish.put(new(f"killed at {kill_at}"), target)
-        left = [path.read_text() for path in tmp_path.glob("*run*/config.json")]
-        assert "first" in left or f"killed at {kill_at}" in left
-        publish.put(new(f"after {kill_at}"), target)
-        assert [path.read_text() for path in tmp_path.glob("*run*/config.json")] == [f"after {kill_at}"]
-        publish.put(new("first"), target)
-        for path in tmp_path.glob("new*"):
-            shutil.rmtree(path)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(publish.os, "replace", killed)
+        patch.setattr(publish.shutil, "rmtree", lambda path, ignore_errors: killed(path) if calls else None)
+        publish.put(new("second"), target)
+    left = [path.read_text() for path in tmp_path.glob("*run*/config.json")]
+    assert "first" in left or "second" in left
+    publish.put(new("third"), target)
+    assert [path.read_text() for path in tmp_path.glob("*run*/config.json")] == ["third"]
 
 
 def test_one_missing_held_out_set_costs_the_rows_that_need_it(run, monkeypatch, capsys):
