@@ -348,17 +348,13 @@ def mixed():
     return torch.cat([images(60, 3), odd(20), images(60, 4)])
 
 
-@pytest.mark.parametrize("alpha", [0.02, 0.05, 0.1, 0.5, 0.98])
+@pytest.mark.parametrize("alpha", [None, 0.02, 0.05, 0.1, 0.5, 0.98])  # None: a twentieth
 def test_outliers_are_images_whose_p_value_is_at_most_alpha(fitted, mixed, alpha):
     ranks = [round(p * 51) for p in fitted.p_values(mixed)]
     found = fitted.outliers(mixed, alpha=alpha)
     assert len(fitted.calibration) == 50 and found.dtype == bool
-    assert found.tolist() == [Fraction(rank, 51) <= Fraction(str(alpha)) for rank in ranks]
+    assert found.tolist() == [Fraction(rank, 51) <= Fraction(str(alpha or 0.05)) for rank in ranks]
     assert found[60:80].all()
-
-
-def test_without_a_level_alpha_is_a_twentieth(fitted, mixed):
-    assert fitted.outliers(mixed).tolist() == fitted.outliers(mixed, alpha=0.05).tolist()
 
 
 @pytest.mark.parametrize("fdr", [0.05, 0.1, 0.2, 0.5])
