@@ -14,9 +14,8 @@ def clouds(dimensions=6, classes=3, count=400, seed=0):
     rng = np.random.default_rng(seed)
     mixing = rng.normal(size=(dimensions, dimensions))
     labels = rng.integers(0, classes, count)
-    return torch.from_numpy(rng.normal(size=(count, dimensions)) @ mixing + 5 * labels[:, None]), torch.from_numpy(
-        labels
-    )
+    features = rng.normal(size=(count, dimensions)) @ mixing + 5 * labels[:, None]
+    return torch.from_numpy(features), torch.from_numpy(labels)
 
 
 def scikit_learn_score(features, labels, new):

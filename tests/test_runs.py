@@ -347,9 +347,8 @@ def test_the_shell_trains_scores_and_says_what_is_wrong(tmp_path, shell):
     before, after = (torch.load(path / "checkpoint.pt")["model"]["fc.weight"] for path in (folder, other))
     assert 0 < (after - before).abs().max() < 0.1  # it went on from the trained network, at a small learning rate
     wrong = shell([*python, "score", *common, "--ood", "svnh"], check=False, **here)
-    assert wrong.returncode == 1 and wrong.stderr.strip().splitlines()[-1].startswith(
-        "error: unknown data set 'svnh'; there are"
-    )
+    *_, last = wrong.stderr.strip().splitlines()
+    assert wrong.returncode == 1 and last.startswith("error: unknown data set 'svnh'; there are")
     own = shell([*python, "score", *common, "--ood", str(tmp_path)], check=False, **here)
     assert "needs at least one readable image" in own.stderr
     bad = shell([*python, "train", "--profile", "demo", "--entropy-factor", "-1"], check=False, **here)
