@@ -65,7 +65,7 @@ def test_a_name_changes_with_every_value():
     assert len(names) == len(FIELDS) + 1  # all but the architecture, of which there is one; and two plain networks
 
 
-def test_a_name_does_not_depend_on_the_defaults(monkeypatch):
+def test_a_name_does_not_depend_on_the_defaults():
     """With another default, the same values keep their name and other values get another one."""
     values = dataclasses.asdict(runs.configure("demo"))
     fields = [(name, one.type, 99 if name == "epochs" else one.default) for name, one in FIELDS.items()]

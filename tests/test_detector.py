@@ -37,10 +37,6 @@ def tiny(width=6, classes=4):
     ).eval()  # fmt: skip
 
 
-def chain(depth):
-    return nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(depth)), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
-
-
 def images(count, seed=0, size=8):
     """Images of one distribution: noise of a random contrast and brightness."""
     generator = torch.Generator().manual_seed(seed)
@@ -182,7 +178,8 @@ def test_a_sample_is_whole_rows_without_duplicates_from_everywhere():
 
 @pytest.mark.parametrize("depth, count", [(1, 1), (2, 1), (7, 1), (8, 2), (12, 2), (13, 3), (16, 3), (18, 4)])
 def test_a_fifth_of_the_layers_is_early(depth, count):
-    assert Detector(chain(depth)).early == tuple(map(str, range(count)))
+    network = nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(depth)))
+    assert Detector(network).early == tuple(map(str, range(count)))
 
 
 def test_every_reading_is_what_its_name_says():
@@ -574,16 +571,14 @@ def test_directions_of_rounding_noise_are_left_out():
     assert 0.02 < (first <= 0.05).mean() < 0.09
 
 
-def in_place(x):
-    return x.sub_(0.1).mul_(2)
-
-
 class Careless(nn.Sequential):
     def forward(self, x):
         return super().forward(x.mul_(2))
 
 
-@pytest.mark.parametrize("network, transform", [(tiny(), in_place), (Careless(*tiny()).eval(), None)])
+@pytest.mark.parametrize(
+    "network, transform", [(tiny(), lambda x: x.sub_(0.1).mul_(2)), (Careless(*tiny()).eval(), None)]
+)
 def test_what_the_caller_gave_is_never_changed(network, transform):
     given = images(300, 1), images(101, 2), images(20, 3)
     kept = [x.clone() for x in given]

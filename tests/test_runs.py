@@ -239,7 +239,7 @@ def test_a_folder_that_was_made_anew_is_opened_anew(own, run):
     assert runs.train_run(CONFIG) is not run and runs.find(CONFIG) is runs.find(CONFIG)
 
 
-def test_baselines_do_not_outlive_the_images_they_were_made_on(run, monkeypatch, turned, capsys):
+def test_baselines_do_not_outlive_the_images_they_were_made_on(run, turned, capsys):
     """Those of the set itself, and those that were tuned on it, but not the others."""
     others = {"noise": "digits_5_9", "digits_5_9": "noise", "photo_patches": "noise"}
     rows = {name: pd.DataFrame({"ood": [name], "tuned_on": [other]}) for name, other in others.items()}

@@ -53,7 +53,7 @@ def test_every_recorded_run_is_in_the_grid():
     assert {path.parent.name for path in store.RECORDED.glob("*/config.json")} <= names
 
 
-def test_what_is_finished_is_skipped(own, monkeypatch, capsys):
+def test_what_is_finished_is_skipped(own, monkeypatch):
     monkeypatch.setitem(runs.OUT_DISTRIBUTIONS, "digits_0_4", ("digits_5_9",))
     config, recorded = runs.configure("demo", **TINY), runs.configure("compact")
     assert sweep.status(config) == "not begun" and sweep.status(recorded) == "recorded"

@@ -172,7 +172,7 @@ def test_sigma_is_pooled_over_the_widths_that_have_several_seeds(measured):
     assert verdict.sigma("cifar10", "MiSP", "", PLAIN, "svhn") == pytest.approx((2, 2))
 
 
-def test_a_prediction_interval_by_hand(measured):
+def test_a_prediction_interval_by_hand():
     """sigma^2 (1 + 1/n) + the images' variance; Welch and Satterthwaite's degrees of freedom."""
     table = pd.DataFrame({"value": [80.0, 84.0], "variance": [1.0, 3.0]})
     value, error, freedom, seeds = verdict.predicted((table, 4.0, 3))
