@@ -259,6 +259,10 @@ def test_a_folder_or_an_archive_that_changed_is_read_again(archive_folder):
     for count in (2, 3):
         np.savez(archive_folder / "mine.npz", test_images=pixels(count))
         assert len(data.load("mine")) == count
+    file, before = archive_folder / "mine.npz", (archive_folder / "mine.npz").stat().st_mtime_ns
+    np.savez(file, test_images=255 - pixels(count))  # as large, and within the same second
+    os.utime(file, ns=(before, before + 1))
+    assert torch.equal(data.load("mine").pixels, 255 - torch.as_tensor(pixels(count)))
 
 
 @pytest.mark.parametrize("read", [data.load, data.readable, data.from_folder])

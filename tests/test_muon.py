@@ -34,6 +34,15 @@ def test_a_step_by_hand(scale):
     assert optimizer.state[kernel]["momentum"].equal((1 - 0.95) * kernel.grad)
 
 
+def test_the_momentum_is_nesterovs_by_hand():
+    kernel, found = torch.nn.Parameter(torch.zeros(1, 1, 1, 1)), []
+    optimizer = Muon([kernel], lr=0.1)
+    for gradient in (1.0, 3.0):  # their running means: 0.5 and 1.75
+        kernel.grad = torch.full_like(kernel, gradient)
+        found.append(optimizer.direction(kernel, 0.5).item())
+    assert found == [0.75, 2.375]
+
+
 def test_kernels_of_one_shape_are_stepped_together_as_they_would_be_alone():
     torch.manual_seed(0)
     shapes = [(4, 3, 3, 3), (6, 4, 1, 1), (4, 3, 3, 3)]

@@ -268,7 +268,8 @@ def load(name, split="test"):
 
 def stamps(paths):
     """What changes when one of the files does."""
-    return tuple((path, *os.lstat(path)[6:]) for path in paths)
+    known = [(path, os.lstat(path)) for path in paths]
+    return tuple((path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for path, stat in known)
 
 
 @lru_cache(maxsize=8)
