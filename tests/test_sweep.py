@@ -47,7 +47,7 @@ def test_the_grid_is_what_the_book_shows(profile):
 
 def test_every_recorded_run_is_in_the_grid():
     grid = [config for profile in runs.PROFILES for config in sweep.grid(profile)]
-    grid += sweep.grid("compact", **MUON)  # the recipe to come
+    grid += sweep.grid("compact", **MUON) + sweep.grid("half", **MUON)  # the recipe to come
     tuned = [one for config in grid for one in sweep.fine_tunings(config)]
     names = {one.name for one in (*grid, *tuned)}
     assert {path.parent.name for path in store.RECORDED.glob("*/config.json")} <= names
