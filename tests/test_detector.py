@@ -911,6 +911,7 @@ def test_another_transform_is_refused(tmp_path, name):
 OTHERWISE = {  # the same weights in another forward pass
     "activation": lambda network: network.__setitem__(4, nn.LeakyReLU()),
     "another, closer": lambda network: network.__setitem__(6, nn.GELU()),
+    "no activation": lambda network: network.__setitem__(6, nn.Identity()),
     "padding": lambda network: setattr(network[3], "padding_mode", "reflect"),
     "stride": lambda network: setattr(network[5], "stride", (1, 1)),
 }
@@ -949,6 +950,7 @@ def flipped(content):
 BROKEN = {
     "missing": lambda path: path.unlink(),
     "empty": lambda path: path.write_bytes(b""),
+    "no archive": lambda path: path.write_text("no archive"),
     "truncated": lambda path: path.write_bytes(path.read_bytes()[:3000]),
     "truncated by a byte": lambda path: path.write_bytes(path.read_bytes()[:-1]),
     "a flipped byte": lambda path: path.write_bytes(flipped(path.read_bytes())),
@@ -956,7 +958,10 @@ BROKEN = {
     "one tensor": written(lambda file: torch.save(torch.zeros(3), file)),
     "a pickle": written(lambda file: torch.save({"format": 2, "bank": Fraction(1, 2)}, file)),
     "another archive": written(lambda file: np.savez(file, scores=np.zeros(3))),
+    "an archive of images": written(lambda file: np.savez(file, test_images=np.zeros(3), classes=np.array(["a"]))),
     "a checkpoint": written(lambda file: torch.save({"model": tiny().state_dict()}, file)),
+    "nothing": written(lambda file: torch.save({}, file)),
+    "a list": written(lambda file: torch.save([1, 2], file)),
 }
 
 

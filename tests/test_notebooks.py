@@ -129,7 +129,7 @@ def test_what_cannot_be_had_stops_papermill_with_one_sentence(papermill, name, p
     ("05_cifar100", dict(profile="thesis"), "profile must be one of compact, half, not 'thesis'"),
     ("07_verdict", dict(scenes="lsun"), "scenes must be one of places9_resize, places9_fix, not 'lsun'"),
     *(("08_open_world", dict(alpha=alpha), "^alpha must be a number between 0 and 1, .*, for example 0.05, not ")
-      for alpha in ("0.05", 1, 1.0, 0.0, None)),
+      for alpha in ("abc", "0.05", 0, 0.0, 1, 1.0, 5, True, None, [0.05])),
 ])  # fmt: skip
 def test_what_cannot_be_shown_is_one_sentence_of_the_first_cell(name, parameters, said):
     notebook, found = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4), {}

@@ -42,6 +42,7 @@ def test_a_folder_is_looked_through_from_a_shell(shell, photos, tmp_path):
     [
         (("nowhere",), "nowhere is not a folder"),
         ((".", "--alpha", "0"), "alpha must lie between 0 and 1"),
+        ((".", "--alpha", "0.0001"), "an alpha of 0.0001 needs 19998 calibration images"),
         ((".", "--seed", "1"), "recorded without its weights"),
         ((".", "--output", "nowhere/found.csv"), "cannot be written"),
     ],

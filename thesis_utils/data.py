@@ -12,7 +12,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -126,7 +126,7 @@ def lsun(name, split, folder, download):
     if download:
         url, md5 = LSUN_RESIZE
         download_and_extract_archive(url, folder, filename="LSUN_resize.tar.gz", md5=md5)
-    return as_images(name, torch.stack([*readable(folder / "LSUN_resize").values()]))
+    return replace(from_folder(folder / "LSUN_resize"), name=name)
 
 
 DOWNLOADED = {  # where a set comes from, and how many images it has when it is whole

@@ -88,8 +88,10 @@ def complete(config):
             run.metrics(name)
         except InputError as error:
             left_out.append(f"left out {name}: {error}")
+    if not (has_baselines(config) and run.has_weights and method.data.present(config.dataset)):
+        return left_out
     there = [one for one in run.out_distributions() if one in run.rows(folders.BASELINES) or method.data.present(one)]
-    if there and has_baselines(config):
+    if there:
         try:
             run.baselines(*there)
         except InputError as error:
