@@ -16,7 +16,7 @@ from thesis_utils import runs
 
 KEYS = [
     "activation", "optimizer", "padding", "learning_rate", "rest_rate", "weight_decay", "decay_norms", "batch_size",
-    "sizes", "epochs", "seed",
+    "sizes", "epochs", "alternating_flip", "seed",
 ]  # fmt: skip
 SGD = dict(optimizer="sgd", learning_rate=0.2, weight_decay=5e-4, batch_size=128, sizes="16-24-32", epochs=10)
 MUON = SGD | dict(optimizer="muon", learning_rate=0.03, padding="mean")
@@ -35,6 +35,7 @@ CHANGES = (  # what is changed of which recipe
     (BEST, dict(weight_decay=5e-3)),
     (BEST, dict(epochs=6)),
     (BEST, dict(sizes="24-32", epochs=8)),
+    (BEST, dict(alternating_flip=True)),
     (BEST, dict(epochs=20)),
 )
 

@@ -117,6 +117,21 @@ def test_seeds_make_the_training(tmp_path):
     assert first.equals(second) and not first.equals(other)
 
 
+def test_alternating_flips_mirror_each_image_in_every_other_epoch():
+    """(N,) of each epoch: whether an image is mirrored; all else is moved as without."""
+    found, plain = {}, {}
+    for alternating, mirrored in ((True, found), (False, plain)):
+        config = runs.configure("demo", batch_size=50, seed=3, flip=True, alternating_flip=alternating)
+        for epoch in (1, 2, 3):
+            order, drawn = training.planned(config, 400, 0, torch.Generator().manual_seed(epoch), epoch)
+            moved = drawn.permute(1, 0, 2).reshape(3, -1)[:, order.flatten().argsort()]
+            mirrored[epoch], mirrored[epoch, "crop"] = moved[2], moved[:2]
+    assert 150 < found[1].sum() < 250
+    assert found[1].add(found[2]).eq(1).all() and found[3].equal(found[1])
+    assert not plain[1].add(plain[2]).eq(1).all()
+    assert all(found[epoch, "crop"].equal(plain[epoch, "crop"]) for epoch in (1, 2, 3))
+
+
 def test_images_grow_in_equal_shares_of_the_steps():
     sizes = [training.size_at((16, 24, 32), step / 9) for step in range(9)]
     assert sizes == [16] * 3 + [24] * 3 + [32] * 3

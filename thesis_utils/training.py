@@ -125,16 +125,19 @@ def resumed(path, device, precision, images):
     return state
 
 
-def planned(config, count, others, generator):
+def planned(config, count, others, generator, epoch):
     """What an epoch's steps see, each a row: images (S, B) of `count`, how `data.shift` moves them (S, 3, B + O), and
     in a fine-tuning the outliers (S, O) of `others`."""
     order = torch.randperm(count, generator=generator).split(config.batch_size)[: count // config.batch_size]
     wanted = config.batch_size * config.outliers_per_image
+    mirrored = torch.randint(2, (count,), generator=torch.Generator().manual_seed(config.seed)) + epoch
     drawn, strangers = [], []
-    for _ in order:
+    for chosen in order:
         if wanted:
             strangers.append(torch.randint(others, (wanted,), generator=generator))
         drawn.append(data.draw(config.batch_size + wanted, generator, config.flip))
+        if config.alternating_flip:
+            drawn[-1][2, : len(chosen)] = mirrored[chosen] % 2
     return [torch.stack(part) for part in (order, drawn, strangers) if part]
 
 
@@ -241,7 +244,7 @@ def train(config, folder, device=None, trained=None, after_epoch=None):
     for epoch in range(len(history) + 1, epochs + 1):
         started = time.perf_counter()
         generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
-        plan = planned(config, len(images), len(outliers or ()), generator)
+        plan = planned(config, len(images), len(outliers or ()), generator, epoch)
         plan = zip(*(part.to(device) for part in plan))
         model.train()
         step.begin()

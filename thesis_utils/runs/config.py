@@ -83,8 +83,8 @@ class Config:
     """All that a training depends on, but for its images and the precision that the processor allows.
 
     Learning rates follow one cycle up to `learning_rate` and down to 0. `sizes` are the images' pixels, each for an
-    equal share of the steps. Muon's rate is that of the convolutions; all other parameters have `rest_rate` times it.
-    The last five fields belong together: what a fine-tuning adds to its network's own.
+    equal share of the steps. Muon's rate is that of the convolutions; all else has `rest_rate` times it. `flip` mirrors
+    by chance, `alternating_flip` an image in every other epoch (airbench94). The last five: what a fine-tuning adds.
     """
 
     profile: str = "compact"
@@ -106,6 +106,7 @@ class Config:
     precision: str = "bfloat16"
     padding: str = "zero"
     rest_rate: float = 5.0
+    alternating_flip: bool = False
     sizes: str = "32"
     fine_tuning: str = "none"
     outliers: str = ""
@@ -159,7 +160,7 @@ class Config:
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Config))
-ADDED = {"padding": "zero", "rest_rate": 5.0}  # since the first runs were recorded, with the values that those had
+ADDED = {"padding": "zero", "rest_rate": 5.0, "alternating_flip": False}  # later than runs, with what those had
 UNTUNED = {name: getattr(Config, name) for name in FIELDS[-5:]}
 
 
@@ -186,13 +187,12 @@ def configure(profile=None, **overrides):
     values = {"profile": profile, **PROFILES[profile], **recipe, **overrides}
     if values.get("fine_tuning", "none") != "none":
         base = Config(**{key: value for key, value in values.items() if key not in UNTUNED})
-        usual = {
+        values = {
             "outliers": OUTLIERS.get(base.dataset, "tinyimagenet32_subset"),
             "outliers_per_image": 2,
             "tuning_epochs": max(base.epochs // 6, 1),
             "tuning_rate": base.learning_rate / 10,
-        }
-        values = usual | values
+        } | values
     return Config(**values)
 
 
