@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from thesis_utils import evaluation, metrics, runs
-from thesis_utils.book import numbers, plots, tables, thesis
+from thesis_utils.book import numbers, plots, quantities, tables, thesis
 from thesis_utils.errors import InputError
 from thesis_utils.runs import run as store
 
@@ -47,10 +47,10 @@ def nothing_recorded(monkeypatch, tmp_path):
     """An empty folder in place of `results/`, and no runs of one's own."""
     monkeypatch.setattr(store, "RECORDED", tmp_path)
     monkeypatch.setattr(store, "OWN", tmp_path / "none")
-    for cached in (numbers.frame, numbers.experiment):
+    for cached in numbers.CACHES:
         cached.cache_clear()
     yield
-    for cached in (numbers.frame, numbers.experiment):
+    for cached in numbers.CACHES:
         cached.cache_clear()
 
 
@@ -105,6 +105,17 @@ def test_a_damaged_folder_does_not_stop_the_book(three_seeds):
     (store.RECORDED / "half-written").mkdir()
     (store.RECORDED / "half-written" / "config.json").write_text('{"profile":')
     assert numbers.frame().run.nunique() == 3
+
+
+def test_a_chapters_run_brings_what_was_asked_before_it_was_there(three_seeds):
+    def seeds():
+        return len(quantities.draws("cifar10", "MiSP", "MSP", "ReLU", "svhn"))
+
+    assert seeds() == 3
+    record(0.6, 70, activation="relu", seed=3)
+    assert seeds() == 3  # numbers are read once
+    numbers.main_run("compact", "cifar10", activation="relu", seed=3)
+    assert seeds() == 4
 
 
 def test_nothing_recorded_is_shown_as_that(nothing_recorded):

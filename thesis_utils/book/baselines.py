@@ -4,8 +4,6 @@
 the AUROC of min of MiSP, layer by layer, of calibration images against distorted ones.
 """
 
-from functools import lru_cache
-
 import pandas as pd
 
 from thesis_utils import runs
@@ -18,7 +16,7 @@ CHOSEN_ON = {  # on what somebody chooses a layer and a direction
 }  # fmt: skip
 
 
-@lru_cache
+@numbers.cached
 def tuned():
     """All recorded baselines, a row a (run, ood, method, preprocessing, protocol), percent, with the run's columns."""
     found = []
@@ -35,7 +33,7 @@ def choose(areas):
     return layer, bool(areas[layer] < 50)
 
 
-@lru_cache
+@numbers.cached
 def layerwise(run, ood):
     """AUROC (percent) of min of MiSP in the fixed direction at each layer of a run: a Series, empty if unscored."""
     table = numbers.frame()
@@ -64,7 +62,7 @@ def chosen(run, ood, dataset, how):
     return layer, turned, 100 - tested[layer] if turned else tested[layer]
 
 
-@lru_cache
+@numbers.cached
 def equal_choices(dataset="cifar10", network=numbers.network("log_softmax")):
     """Min of MiSP as chosen, and the ensemble, a row a (run, ood, how), AUROCs in percent.
 

@@ -28,6 +28,13 @@ OF_RUN = ["run", "network", "profile", "dataset", "architecture", "activation", 
           "epochs", "optimizer", "seed", "usual"]  # fmt: skip
 PERCENT = {"auroc": "ours", "auroc_low": "low", "auroc_high": "high", "fpr95": "fpr95", "aupr_in": "aupr_in",
            "aupr_out": "aupr_out"}  # fmt: skip
+CACHES = []
+
+
+def cached(function):
+    """`functools.lru_cache`, emptied when `main_run` brings new numbers."""
+    CACHES.append(lru_cache(function))
+    return CACHES[-1]
 
 
 def network(activation, factor=0.0):
@@ -79,7 +86,7 @@ def finished(table):
     return table.merge(thesis.by_score(), on=keys, how="left").reset_index(drop=True)
 
 
-@lru_cache
+@cached
 def frame():
     """All recorded numbers, one row a (run, ood, score, reading).
 
@@ -145,7 +152,8 @@ def main_run(profile=None, dataset=None, oods=None, **chosen):
     """
     run = runs.get(runs.configure(profile, dataset=dataset, **chosen))
     run.metrics(*(oods or ()))
-    frame.cache_clear()
+    for each in CACHES:
+        each.cache_clear()
     return run
 
 
@@ -163,7 +171,7 @@ def one_of(parameter, value, choices):
     return value
 
 
-@lru_cache
+@cached
 def experiment(file):
     """The rows of results/FILE.csv, with the network of each run (OF_RUN) where they have a `run`; empty without."""
     path = store.RECORDED / f"{file}.csv"

@@ -53,8 +53,7 @@ def draw(figure, alt, data=None, runs=()):
     figure.savefig(file, format="svg", metadata={"Date": None})
     plt.close(figure)
     svg = base64.b64encode(file.getvalue().encode()).decode()
-    inches = figure.get_size_inches()[0]
-    look = f"width: 100%; max-width: {1.15 * inches:.1f}in; background: white; border-radius: 4px"
+    look = f"width: 100%; max-width: {1.15 * figure.get_size_inches()[0]:.1f}in; background: white; border-radius: 4px"
     image = f'<img src="data:image/svg+xml;base64,{svg}" alt="{escape(alt)}" style="{look}">'
     return HTML(image + tables.footer(data, runs))
 

@@ -7,7 +7,6 @@
 """
 
 from collections import defaultdict
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -32,7 +31,7 @@ def place(ood, score):
     return ood, score, "" if score == "accuracy" else "best_direction" if inner else "fixed_direction"
 
 
-@lru_cache
+@numbers.cached
 def measured():
     """Our plain ResNets, {(dataset, network): [(OF_DRAW, values, deviations)]}.
 
@@ -49,7 +48,7 @@ def measured():
     return found
 
 
-@lru_cache
+@numbers.cached
 def of_thesis():
     """The thesis' numbers but its misprint, {(dataset, network): {(ood, score, reading): percent}}."""
     found = defaultdict(lambda: {CHANCE: 50.0})
@@ -65,7 +64,7 @@ def of_thesis():
     return found
 
 
-@lru_cache
+@numbers.cached
 def covariance(run):
     """The covariance of a run's AUROCs (shares), {ood: ({score: place}, (K, K))}; {} where it is not recorded."""
     path, found = runs.by_name(run).folder / "covariance.csv", {}
@@ -162,7 +161,7 @@ def images_variance(total, run, values, deviations):
     return variance
 
 
-@lru_cache
+@numbers.cached
 def draws(dataset, quantity, minus, network, ood):
     """A row a run: OF_DRAW, the value of quantity minus quantity in one network, and the images' variance of it."""
     found = []

@@ -26,8 +26,7 @@ def spread(mean, low=np.nan, high=np.nan, seeds=1, sign="", digits=1):
     text = f"{mean:{sign}.{digits}f}"
     if pd.isna(low):
         return text
-    to = TO if sign else RANGE
-    inside = f"{low:{sign}.{digits}f}{to}{high:{sign}.{digits}f}"
+    inside = f"{low:{sign}.{digits}f}{TO if sign else RANGE}{high:{sign}.{digits}f}"
     return f"{text}\n[{inside}]" if seeds > 1 else f"{text}\n({inside})"
 
 
@@ -53,8 +52,7 @@ def beside(table, columns, sign=""):
     """
     both = pd.DataFrame({"thesis": theirs(table, sign), "ours": spreads(table, sign)})
     wide = both.unstack(columns).swaplevel(axis=1)
-    groups = table.index.unique(columns)
-    wide = wide.reindex(columns=pd.MultiIndex.from_product([groups, ["thesis", "ours"]]))
+    wide = wide.reindex(columns=pd.MultiIndex.from_product([table.index.unique(columns), ["thesis", "ours"]]))
     wide = wide.reindex(table.index.droplevel(columns).unique()).fillna(NONE)
     return wide.loc[:, [column for column in wide if column[1] == "ours" or (wide[column] != NONE).any()]]
 

@@ -9,7 +9,6 @@ what that is in our runs and in the thesis. Numbers are in percent, differences 
 """
 
 from collections import defaultdict
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ LEAST_FREEDOM = 2  # degrees of freedom from which on the seeds of one kind of n
 # --- intervals ----------------------------------------------------------------------------------------
 
 
-@lru_cache
+@numbers.cached
 def sigma(dataset, quantity, minus, network, ood):
     """(sigma^2, degrees of freedom) of the seeds of such a number, over all widths.
 
@@ -76,7 +75,7 @@ def holm(p, level=0.05):
 # --- claims -------------------------------------------------------------------------------------------
 
 
-@lru_cache
+@numbers.cached
 def cells(scenes=SCENES[0]):
     """Every difference that a claim is about, at every width: a row a (claim, network, ood, width).
 
@@ -158,7 +157,7 @@ METHODS = {"accuracy": "accuracy", "msp": "MSP", "misp": "MiSP", "mahalanobis_en
            "best_aggregation": "best aggregation"}  # fmt: skip
 
 
-@lru_cache
+@numbers.cached
 def judged_numbers(scenes=SCENES[0]):
     """Every number of the thesis' tables beside ours, of the width that comes nearest to the thesis' accuracy.
 
