@@ -1,5 +1,6 @@
 """Runs in the real thing: the demo profile, killed and resumed; what a folder keeps, and what it never loses."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -420,9 +421,10 @@ def test_runs_that_cannot_be_written_are_one_sentence(tmp_path, shell):
     )
 
 
-@pytest.mark.parametrize("kill_at", [1, 2, 3])
-def test_a_recorded_run_survives_a_kill_while_it_is_replaced(tmp_path, monkeypatch, kill_at):
-    """At each of the renamings and at the removal; the next recording goes on from whatever was left."""
+@pytest.mark.parametrize("again", range(1, 6))
+@pytest.mark.parametrize("kill_at", range(1, 5))
+def test_a_recorded_run_survives_two_kills_while_it_is_replaced(tmp_path, monkeypatch, kill_at, again):
+    """At each of the renamings and removals; the next recording goes on from whatever was left."""
     target, calls, rename, remove = tmp_path / "run", [], os.replace, shutil.rmtree
 
     def new(text):
@@ -431,21 +433,24 @@ def test_a_recorded_run_survives_a_kill_while_it_is_replaced(tmp_path, monkeypat
         (folder / "config.json").write_text(text)
         return folder
 
-    def killed(*arguments):
-        calls.append(arguments)
-        if len(calls) == kill_at:
+    def killed(function, place, *paths, **how):
+        calls.append(paths)
+        if len(calls) == place:
             raise KeyboardInterrupt
-        return rename(*arguments) if len(arguments) == 2 else remove(*arguments)
+        return function(*paths, **how)
 
     publish.put(new("first"), target)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(publish.os, "replace", killed)
-        patch.setattr(publish.shutil, "rmtree", lambda path, ignore_errors: killed(path) if calls else None)
-        publish.put(new("second"), target)
-    left = [path.read_text() for path in tmp_path.glob("*run*/config.json")]
-    assert "first" in left or "second" in left
-    publish.put(new("third"), target)
-    assert [path.read_text() for path in tmp_path.glob("*run*/config.json")] == ["third"]
+    for text, place in (("second", kill_at), ("third", again)):
+        calls.clear()
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(publish.os, "replace", lambda *paths, place=place: killed(rename, place, *paths))
+            patch.setattr(
+                publish.shutil, "rmtree", lambda *paths, place=place, **how: killed(remove, place, *paths, **how)
+            )
+            publish.put(new(text), target)
+        assert any(tmp_path.glob("*run*/config.json"))
+    publish.put(new("fourth"), target)
+    assert [path.read_text() for path in tmp_path.glob("*run*/config.json")] == ["fourth"]
 
 
 def test_one_missing_held_out_set_costs_the_rows_that_need_it(run, monkeypatch, capsys):
