@@ -377,8 +377,10 @@ def test_every_recorded_run_is_whole_and_small_and_says_where_it_has_no_weights(
             if name in run.scored():
                 known, unknown = (run.scores(one)["fc/msp"] for one in (run.config.dataset, name))
                 assert metrics.auroc(known, unknown) == pytest.approx(row.auroc, abs=1e-4)
-    files = [path for path in store.RECORDED.rglob("*") if path.is_file() and path.parent.name != "weights_to_come"]
-    assert sum(path.stat().st_size for path in files) < 50e6
+    sizes = {True: 0, False: 0}  # of the weights that wait until half's networks have one recipe, and of all else
+    for path in store.RECORDED.rglob("*"):
+        sizes[path.parent.name == "weights_to_come"] += path.stat().st_size if path.is_file() else 0
+    assert sizes[False] < 50e6 and sizes[True] < 44e6
 
 
 # --- what is missing or damaged is said in a line, and stops nothing ----------------------------------
@@ -442,13 +444,15 @@ def test_a_recorded_run_survives_two_kills_while_it_is_replaced(tmp_path, monkey
     publish.put(new("first"), target)
     for text, place in (("second", kill_at), ("third", again)):
         calls.clear()
-        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        kills = pytest.raises(KeyboardInterrupt) if text == "second" else contextlib.suppress(KeyboardInterrupt)
+        with monkeypatch.context() as patch, kills:
             patch.setattr(publish.os, "replace", lambda *paths, place=place: killed(rename, place, *paths))
             patch.setattr(
                 publish.shutil, "rmtree", lambda *paths, place=place, **how: killed(remove, place, *paths, **how)
             )
             publish.put(new(text), target)
-        assert any(tmp_path.glob("*run*/config.json"))
+        left = [path.read_text() for path in tmp_path.glob("*run*/config.json")]
+        assert "first" in left or "second" in left or (text, *left) == ("third", "third")
     publish.put(new("fourth"), target)
     assert [path.read_text() for path in tmp_path.glob("*run*/config.json")] == ["fourth"]
 

@@ -130,14 +130,14 @@ def planned(config, count, others, generator, epoch):
     in a fine-tuning the outliers (S, O) of `others`."""
     order = torch.randperm(count, generator=generator).split(config.batch_size)[: count // config.batch_size]
     wanted = config.batch_size * config.outliers_per_image
-    mirrored = torch.randint(2, (count,), generator=torch.Generator().manual_seed(config.seed)) + epoch
+    first = torch.randint(2, (count,), generator=torch.Generator().manual_seed(config.seed))
     drawn, strangers = [], []
     for chosen in order:
         if wanted:
             strangers.append(torch.randint(others, (wanted,), generator=generator))
         drawn.append(data.draw(config.batch_size + wanted, generator, config.flip))
         if config.alternating_flip:
-            drawn[-1][2, : len(chosen)] = mirrored[chosen] % 2
+            drawn[-1][2, : len(chosen)] = (first[chosen] + epoch) % 2
     return [torch.stack(part) for part in (order, drawn, strangers) if part]
 
 
