@@ -6,6 +6,7 @@ import math
 import pickle
 import sys
 import warnings
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
@@ -365,19 +366,33 @@ def test_images_are_taken_in_every_form_and_give_the_same_scores():
     forms = {
         "tensor": lambda x: x,
         "array": lambda x: x.numpy(),
+        "view with negative strides": lambda x: x.numpy()[..., ::-1].copy()[..., ::-1],
         "images": lambda x: data.Images("x", x, torch.zeros(len(x)).long(), ("a",)),
         "dataset": lambda x: TensorDataset(x, torch.arange(len(x))),
         "loader": lambda x: DataLoader(TensorDataset(x, torch.arange(len(x))), 250),
         "batches": lambda x: list(x.split(250)),
+        "dicts": lambda x: [{"label": torch.zeros(len(batch)), "image": batch} for batch in x.split(250)],
         "generator": lambda x: (batch.numpy() for batch in x.split(250)),
     }
     scores = {
-        name: Detector(tiny(), scaled).fit(form(fit), form(calibration)).score(form(new))
+        name: Detector(tiny(), scaled, key="image").fit(form(fit), form(calibration)).score(form(new))
         for name, form in forms.items()
     }
     assert len(np.unique(scores["tensor"])) > 50 and scores["tensor"].shape == (260,)
     for name, found in scores.items():
         assert np.array_equal(found, scores["tensor"]), name
+    with pytest.raises(InputError, match=r"dict with label, image; name the one with the images: Detector\(model, key"):
+        Detector(tiny(), scaled).fit(forms["dicts"](fit))
+
+
+def test_photographs_are_taken_as_pillow_opens_them():
+    fit, calibration, new = (pixels(n, seed, 8) for n, seed in ((300, 1), (60, 2), (20, 3)))
+    expected = Detector(tiny(), scaled).fit(fit, calibration).score(new)
+    as_pil = [[Image.fromarray(image.permute(1, 2, 0).numpy()) for image in x] for x in (fit, calibration, new)]
+    one = Detector(tiny(), lambda x: scaled(x.permute(0, 3, 1, 2))).fit(as_pil[0], as_pil[1])
+    assert one.score(as_pil[2]) == pytest.approx(expected, rel=1e-4) == one.score([as_pil[2]])
+    with pytest.raises(InputError, match="must have one size"):
+        one.score([as_pil[2][0], as_pil[2][1].resize((9, 9))])
 
 
 @pytest.mark.parametrize("size", [1, 7, 250])
@@ -436,19 +451,9 @@ def test_the_network_is_left_as_it_was():
     assert not [hook for module in network.modules() for hook in module._forward_hooks]
 
 
-class Named(nn.Module):
-    """Its layers have the names of the detector's parts."""
-
-    def __init__(self):
-        super().__init__()
-        self.early, self.logits = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 1)
-
-    def forward(self, x):
-        return self.logits(self.early(x)).mean((2, 3))
-
-
 def test_layers_may_be_called_like_parts():
-    one = Detector(Named().eval()).fit(images(100, 1), images(40, 2))
+    modules = dict(early=nn.Conv2d(3, 4, 3), logits=nn.Conv2d(4, 5, 1), mean=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten())
+    one = Detector(nn.Sequential(OrderedDict(modules)).eval()).fit(images(100, 1), images(40, 2))
     assert one.names[2:4] == ["early Mahalanobis", "logits Mahalanobis"]
     assert one.readings(one.features(images(3))).shape == (3, sum(one.sizes))
 
@@ -615,23 +620,6 @@ def test_threads_share_a_detector(fitted):
 def test_a_detector_can_be_pickled_and_copied(fitted):
     for one in (pickle.loads(pickle.dumps(fitted)), copy.deepcopy(fitted)):
         assert np.array_equal(one.score(images(20, 3)), fitted.score(images(20, 3)))
-
-
-def test_batches_are_taken_as_people_have_them():
-    fit, calibration, new = (pixels(n, seed, 8) for n, seed in ((300, 1), (60, 2), (20, 3)))
-    one = Detector(tiny(), scaled, key="image").fit(fit, calibration)
-    expected = one.score(new)
-    dicts = [{"label": torch.zeros(10), "image": x} for x in new.split(10)]
-    mirrored = new.numpy()[..., ::-1].copy()[..., ::-1]  # a view with negative strides
-    for form in (dicts, mirrored, [mirrored]):
-        assert one.score(form) == pytest.approx(expected, rel=1e-4)
-    with pytest.raises(InputError, match=r"dict with label, image; name the one with the images: Detector\(model, key"):
-        Detector(tiny(), scaled).fit(dicts)
-    as_pil = [[Image.fromarray(image.permute(1, 2, 0).numpy()) for image in x] for x in (fit, calibration, new)]
-    two = Detector(tiny(), lambda x: scaled(x.permute(0, 3, 1, 2))).fit(as_pil[0], as_pil[1])
-    assert two.score(as_pil[2]) == pytest.approx(expected, rel=1e-4) == two.score([as_pil[2]])
-    with pytest.raises(InputError, match="must have one size"):
-        two.score([as_pil[2][0], as_pil[2][1].resize((9, 9))])
 
 
 def test_calibration_images_that_repeat_or_were_fitted_on_are_counted():
