@@ -90,9 +90,8 @@ def by_hand(one, **values):
 
 
 def test_conformal_p_values_by_hand_ties_count():
-    one = by_hand(Detector(tiny()), calibration=[1.0, 2.0, 2.0, 5.0])
-    p = detector.shares(one.calibration, torch.tensor([0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 6.0], dtype=torch.float64))
-    assert p.tolist() == [1 / 5, 2 / 5, 2 / 5, 4 / 5, 4 / 5, 1.0, 1.0]
+    calibration, new = torch.tensor([1.0, 2.0, 2.0, 5.0]), torch.tensor([0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 6.0])
+    assert detector.shares(calibration, new).tolist() == [1 / 5, 2 / 5, 2 / 5, 4 / 5, 4 / 5, 1.0, 1.0]
 
 
 def test_log_p_by_hand():
@@ -279,8 +278,8 @@ def test_p_values_are_those_of_nonconform(fitted):
         generator = np.random.default_rng(digits)
         known, new = (generator.normal(size=n).round(digits) for n in (57, 400))
         theirs = nonconform.Empirical().compute_p_values(-new, -known)  # its scores are anomalies
-        one = by_hand(fitted, calibration=np.sort(known))
-        assert detector.shares(one.calibration, torch.from_numpy(new)).numpy() == pytest.approx(theirs, abs=1e-12)
+        ours = detector.shares(torch.from_numpy(np.sort(known)), torch.from_numpy(new))
+        assert ours.numpy() == pytest.approx(theirs, abs=1e-12)
     x = torch.cat([images(200, 3), odd(5)])
     theirs = nonconform.Empirical().compute_p_values(-fitted.score(x), -fitted.calibration.numpy())
     assert fitted.p_values(x) == pytest.approx(theirs, abs=1e-12)
@@ -737,11 +736,12 @@ def test_a_bad_image_leaves_the_detector_as_it_was(fitted):
     assert np.array_equal(fitted.score(images(20, 3)), before)
 
 
-def test_a_detector_made_before_eval_is_ready_after_it():
+def test_a_network_in_training_mode_is_refused_and_left_as_it_was_until_eval(file):
     network = tiny().train()
     one, before = Detector(network), fingerprint(network)
-    with pytest.raises(InputError, match="training mode.*call model.eval"):
-        one.fit(images(300, 1), images(101, 2))
+    for use in (lambda: one.fit(images(300, 1), images(101, 2)), lambda: Detector.load(file, network)):
+        with pytest.raises(InputError, match="training mode.*call model.eval"):
+            use()
     assert fingerprint(network) == before
     network.eval()
     one.fit(images(300, 1), images(101, 2))
@@ -860,14 +860,6 @@ def test_another_forward_pass_of_the_same_weights_is_refused(file, name):
     network.eval()
     with pytest.raises(InputError, match="a network that computes the same from these weights"):
         Detector.load(file, network)
-
-
-def test_a_file_is_not_loaded_for_a_network_in_training_mode(file):
-    network = tiny().train()
-    before = fingerprint(network)
-    with pytest.raises(InputError, match="training mode"):
-        Detector.load(file, network)
-    assert fingerprint(network) == before
 
 
 def written(write):
