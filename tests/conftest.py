@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from thesis_utils import data
+from thesis_utils import data, evaluation
+from thesis_utils.models import resnet34
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,6 +49,14 @@ def trained(shell, shared):
     home = shared / "trained"
     shell([sys.executable, "-m", "thesis_utils", "train", "--profile", "demo"], THESIS_RUNS=str(home))
     return home
+
+
+@pytest.fixture(scope="session")
+def scorer():
+    """Of a small log-softmax network that nobody has trained, fitted on the digits."""
+    torch.manual_seed(0)
+    fit, calibration = data.hold_out(data.load("digits_0_4", "train"))
+    return evaluation.Scorer(resnet34(5, 2).eval(), data.Normalisation.of(fit)).fit(fit, calibration)
 
 
 @pytest.fixture

@@ -1,19 +1,10 @@
 """ODIN and the Mahalanobis ensemble under three protocols: what each may look at, and what it chooses."""
 
-import pytest
 import torch
 
-from thesis_utils import baselines, data, evaluation, scorers
-from thesis_utils.models import resnet34
+from thesis_utils import baselines, data, scorers
 
 TUNING, TESTED = 40, 50
-
-
-@pytest.fixture(scope="module")
-def scorer():
-    torch.manual_seed(0)
-    fit, calibration = data.hold_out(data.load("digits_0_4", "train"))
-    return evaluation.Scorer(resnet34(5, 2, "relu").eval(), data.Normalisation.of(fit)).fit(fit, calibration)
 
 
 def sets():

@@ -1,5 +1,7 @@
 """All scores of all layers from one forward pass; and the recorded network's scores, pinned."""
 
+from unittest import mock
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,29 +9,18 @@ import torch
 from conftest import ROOT
 
 from thesis_utils import data, evaluation, metrics, runs
-from thesis_utils.models import LAYERS, resnet34
+from thesis_utils.models import LAYERS
 from thesis_utils.runs import run as store
 from thesis_utils.scorers import AGGREGATIONS, sign
 
 GOLDEN = ROOT / "tests" / "golden_noise.parquet"
 
 
-@pytest.fixture(scope="module")
-def tiny():
-    """A small trained run, scored by the test below."""
-    torch.manual_seed(0)
-    model = resnet34(5, 2).eval()
-    fit, calibration = data.hold_out(data.load("digits_0_4", "train"))
-    return evaluation.Scorer(model, data.Normalisation.of(fit)).fit(fit, calibration)
-
-
-def test_all_scores_come_from_one_forward_pass(tiny, monkeypatch):
-    passes = []
-    forward = type(tiny.model).forward_layers
-    monkeypatch.setattr(type(tiny.model), "forward_layers", lambda *a: passes.append(None) or forward(*a))
+def test_all_scores_come_from_one_forward_pass(scorer):
     images = data.load("digits_5_9")
-    table = pd.concat(tiny.stream(images, labelled=True))
-    assert len(passes) == -(-len(images) // evaluation.BATCH)
+    with mock.patch.object(scorer.model, "forward_layers", wraps=scorer.model.forward_layers) as forward:
+        table = pd.concat(scorer.stream(images, labelled=True))
+    assert forward.call_count == -(-len(images) // evaluation.BATCH)
     assert len(table) == len(images) and table.notna().all(axis=None)
     assert list(table) == [
         *(f"{layer}/{score}" for layer in LAYERS for score in AGGREGATIONS),
@@ -39,32 +30,32 @@ def test_all_scores_come_from_one_forward_pass(tiny, monkeypatch):
     ]
 
 
-def test_scores_do_not_depend_on_the_batch(tiny, monkeypatch):
+def test_scores_do_not_depend_on_the_batch(scorer, monkeypatch):
     images = data.load("digits_5_9").subset(torch.arange(60))
-    whole = pd.concat(tiny.stream(images), ignore_index=True)
+    whole = pd.concat(scorer.stream(images), ignore_index=True)
     monkeypatch.setattr(evaluation, "BATCH", 7)
-    pd.testing.assert_frame_equal(whole, pd.concat(tiny.stream(images), ignore_index=True), rtol=1e-3, atol=1e-3)
+    pd.testing.assert_frame_equal(whole, pd.concat(scorer.stream(images), ignore_index=True), rtol=1e-3, atol=1e-3)
 
 
-def test_a_restored_scorer_gives_the_same_scores(tiny):
+def test_a_restored_scorer_gives_the_same_scores(scorer):
     images = data.load("noise").subset(torch.arange(5))
-    restored = evaluation.Scorer(tiny.model, tiny.normalise).restore(tiny.state())
-    pd.testing.assert_frame_equal(next(tiny.stream(images)), next(restored.stream(images)))
+    restored = evaluation.Scorer(scorer.model, scorer.normalise).restore(scorer.state())
+    pd.testing.assert_frame_equal(next(scorer.stream(images)), next(restored.stream(images)))
 
 
-def test_a_column_is_what_its_name_says(tiny):
+def test_a_column_is_what_its_name_says(scorer):
     """Each kind of column once, computed the long way."""
     images = data.load("digits_5_9").subset(torch.arange(7))
-    table = next(tiny.stream(images))
+    table = next(scorer.stream(images))
     with torch.inference_mode():
-        logits, layers = tiny.model.forward_layers(tiny.normalise(images.pixels))
+        logits, layers = scorer.model.forward_layers(scorer.normalise(images.pixels))
         expected = {
             "layer2.3/min_of_misp": layers["layer2.3"].amin((1, 2, 3)),
             "layer4.3/max_of_msp": layers["layer4.3"].amax((1, 2, 3)),
             "layer1.1/avg_of_asp": layers["layer1.1"].mean((1, 2, 3)),
             "fc/misp": logits.log_softmax(1).amin(1),
             "fc/max_logit": logits.amax(1),
-            "stem/mahalanobis": tiny.gaussians["stem"].score(layers["stem"].mean((2, 3))),
+            "stem/mahalanobis": scorer.gaussians["stem"].score(layers["stem"].mean((2, 3))),
         }
     for name, values in expected.items():
         assert table[name].to_numpy() == pytest.approx(values.float().numpy(), rel=1e-4, abs=1e-4), name
