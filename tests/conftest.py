@@ -69,6 +69,10 @@ def own(tmp_path, monkeypatch):
     return home
 
 
+def images(count=2):
+    return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
 def interrupted(monkeypatch, after):
     """The step of that number, of all trainings from now on, raises what Ctrl-C raises."""
     steps, shift = [], data.shift

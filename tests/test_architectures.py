@@ -1,10 +1,11 @@
-"""The other networks: of the papers' size, with the switch where the docstrings say."""
+"""All networks in one forward pass; the other ones: of the papers' size, with the switch where the docstrings say."""
 
 import math
 from functools import partial
 
 import pytest
 import torch
+from conftest import images
 from torch.nn import functional as F
 
 from thesis_utils import evaluation
@@ -12,22 +13,24 @@ from thesis_utils.architectures import ARCHITECTURES
 from thesis_utils.data import Normalisation, hold_out, load
 from thesis_utils.models import ACTIVATIONS
 
-OTHERS = {"wide_resnet28": 12, "densenet22": 18}
-
-
-def images(count=2):
-    return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+DEPTHS = {"resnet34": 16, "wide_resnet28": 12, "densenet22": 18}
+SIZES = {"resnet34": [32, 32, 16, 8, 4], "wide_resnet28": [32, 32, 16, 8], "densenet22": [32, 32, 16, 8]}
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("name", OTHERS)
-def test_a_forward_pass_gives_logits_and_all_layers(name, activation):
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_one_forward_pass_gives_logits_all_layers_and_their_distributions_over_channels(name, activation):
     model = ARCHITECTURES[name](7, 8, activation).eval()
     logits, layers = model.forward_layers(images())
-    assert logits.shape == (2, 7) and tuple(layers) == ("stem", *model.layers) and len(model.layers) == OTHERS[name]
-    assert [layers[stage].shape[-1] for stage in model.stages] == [32, 32, 16, 8]
-    for z in model.log_probs(layers).values():
+    assert logits.shape == (2, 7) and torch.equal(model(images()), logits)
+    assert tuple(layers) == ("stem", *model.layers) and len(model.layers) == DEPTHS[name]
+    assert [layers[stage].shape[-1] for stage in model.stages] == SIZES[name]
+    maps = model.log_probs(layers)
+    assert tuple(maps) == model.layers
+    for layer, z in maps.items():
         torch.testing.assert_close(z.exp().sum(1), torch.ones_like(z[:, 0]))
+        expected = layers[layer] if activation == "log_softmax" else torch.log_softmax(layers[layer], 1)
+        torch.testing.assert_close(z, expected)
 
 
 def test_wide_resnet28_has_the_papers_size():
@@ -61,10 +64,10 @@ def test_a_densenets_layer_appends_and_its_map_goes_on_without_its_common_offset
     assert [layers[name].shape[1] for name in ("stem", "layer1.1", "layer1.6", "layer3.6")] == [12, 18, 48, 120]
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", ["wide_resnet28", "densenet22"])
 def test_everything_that_scores_takes_them(name):
     train = load("digits_0_4", "train")
     model = ARCHITECTURES[name](5, 8, "log_softmax").eval()
     scorer = evaluation.Scorer(model, Normalisation.of(train)).fit(*hold_out(train.subset(slice(0, 600, 4))))
     table = next(scorer.stream(load("noise").subset(slice(4))))
-    assert table.notna().all(axis=None) and len([c for c in table if c.endswith("/min_of_misp")]) == OTHERS[name]
+    assert table.notna().all(axis=None) and len([c for c in table if c.endswith("/min_of_misp")]) == DEPTHS[name]
