@@ -130,22 +130,10 @@ def test_no_import_changes_a_global_flag_of_torch(shell):
     assert {"thesis_utils.models", "thesis_utils.runs.shell", "thesis_utils.book.thesis"} < set(found["imported"])
 
 
-@pytest.fixture
-def method(copy):
-    """A copy of the package without its rooms `runs` and `book`."""
+def test_the_method_needs_neither_runs_nor_the_book(shell, copy):
     for room in ("runs", "book"):
         shutil.rmtree(copy / "thesis_utils" / room)
-    return copy
-
-
-def test_a_changed_flag_would_be_noticed(shell, method):
-    with (method / "thesis_utils" / "losses.py").open("a") as file:
-        file.write("\nimport torch\n\ntorch.set_float32_matmul_precision('high')\ntorch.manual_seed(1)\n")
-    assert {"float32_matmul_precision", "random_numbers"} <= set(import_all(shell, method)["changed"])
-
-
-def test_the_method_needs_neither_runs_nor_the_book(shell, method):
-    found = import_all(shell, method)
+    found = import_all(shell, copy)
     assert found["furniture"] == []
     assert set(found["imported"]) == {f"thesis_utils.{path.stem}" for path in PACKAGE.glob("[!_]*.py")}
 
