@@ -11,7 +11,6 @@ import pytest
 
 from thesis_utils import evaluation, metrics, runs
 from thesis_utils.book import numbers, plots, quantities, tables, thesis
-from thesis_utils.errors import InputError
 from thesis_utils.runs import run as store
 
 LAYERS = thesis.LAYERS
@@ -180,12 +179,6 @@ def test_a_figure_is_svg_with_an_alternative_text():
     assert 'alt="rises from 50 to 100 &quot;quickly&quot;"' in shown and "data:text/csv" in shown
     svg = base64.b64decode(re.search(r"svg\+xml;base64,([^\"]+)\"", shown)[1]).decode()
     assert "<svg" in svg
-
-
-def test_a_wrong_parameter_names_the_choices():
-    assert numbers.one_of("reading", "two_sided", metrics.READINGS) == "two_sided"
-    with pytest.raises(InputError, match="reading must be one of best_direction, .*, not 'twosided'"):
-        numbers.one_of("reading", "twosided", metrics.READINGS)
 
 
 def test_a_line_over_the_layers_has_a_band_over_the_seeds(three_seeds):
