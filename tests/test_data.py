@@ -1,5 +1,6 @@
 import os
 import warnings
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -87,9 +88,7 @@ def test_a_misspelt_name_lists_the_sets_that_exist():
 
 
 def test_a_failed_download_says_how_to_supply_the_set(tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError("no route to host")
-
+    refuse = Mock(side_effect=OSError("no route to host"))
     monkeypatch.setattr(data, "DOWNLOADS", tmp_path)
     monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", refuse)
     monkeypatch.delenv("THESIS_DATA", raising=False)

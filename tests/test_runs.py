@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import filelock
 import numpy as np
@@ -104,12 +105,14 @@ def test_a_folder_of_another_configuration_is_never_resumed_and_never_deleted(ow
     assert (folder / "precious").read_text() == "weights"
 
 
-def test_a_recorded_run_of_another_configuration_is_not_overwritten(run, tmp_path, monkeypatch):
+def test_a_recorded_run_of_another_configuration_is_not_overwritten(own, tmp_path, monkeypatch):
+    run = runs.Run(write_config(own, CONFIG))
+    monkeypatch.setattr(run, "metrics", lambda: pd.DataFrame({"auroc": [0.9]}))
     monkeypatch.setattr(store, "RECORDED", tmp_path)
-    (tmp_path / run.config.name).mkdir()
+    (tmp_path / CONFIG.name).mkdir()
     with pytest.raises(InputError, match="belongs to another configuration; it was left as it is"):
         publish.record(run)
-    assert (tmp_path / run.config.name).exists()
+    assert (tmp_path / CONFIG.name).exists()
 
 
 def test_a_kill_at_the_very_end_costs_no_epoch(own, monkeypatch):
@@ -206,7 +209,7 @@ def test_other_test_images_take_every_metric_with_them(run, turned, capsys):
 
 def test_a_training_killed_before_its_first_epoch_says_what_it_was_made_of_in_the_end(own, monkeypatch, turned):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(training, "train", Mock(side_effect=KeyboardInterrupt))
         runs.train_run(CONFIG)
     turned("digits_0_4", "train")
     provenance = runs.train_run(CONFIG).provenance
@@ -256,10 +259,9 @@ def test_baselines_do_not_outlive_the_images_they_were_made_on(run, turned, caps
 def test_stale_rows_go_before_the_scores_that_tell_that_they_are_stale(run, monkeypatch, turned):
     before = run.metrics("digits_5_9").auroc
     turned("digits_5_9", "test")
-    with monkeypatch.context() as patch:
-        patch.setattr(runs.Run, "put_rows", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            runs.Run(run.folder).metrics("digits_5_9")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runs.Run, "put_rows", Mock(side_effect=KeyboardInterrupt))
+        runs.Run(run.folder).metrics("digits_5_9")
     again = runs.Run(run.folder)
     assert not again.metrics("digits_5_9").auroc.equals(before)
     assert again.checksum("digits_5_9") == data.load("digits_5_9").checksum
@@ -337,6 +339,8 @@ def test_the_shell_trains_scores_and_says_what_is_wrong(tmp_path, shell):
     assert len(table) == 3 * 3 * columns(DEPTHS["resnet34"]) and table.notna().all(axis=None)
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["data"]["noise"]["images"] == 2000 and len(provenance["data"]["noise"]["sha256"]) == 64
+    weights = hashlib.sha256((folder / "checkpoint.pt").read_bytes()).hexdigest()
+    assert runs.Run(folder).identity == weights[:12]
     tuned = shell([*python, "train", *common, "--fine-tuning", "energy"], **here)
     assert "demo-digits_0_4-log_softmax-el0-energy-seed3-" in tuned.stdout
     (other,) = tmp_path.glob("demo-*-energy-*")
@@ -492,12 +496,6 @@ def test_what_was_measured_on_former_weights_is_measured_again(own, tmp_path, mo
         table = add(weights=weights)
         assert table.weights.tolist() == [weights] and table.value.tolist() == [str(len(measured))]
     assert len(measured) == 3
-
-
-def test_a_training_notes_its_weights(run):
-    assert len(run.identity) == 12
-    weights = (run.folder / "checkpoint.pt").read_bytes()
-    assert run.identity == hashlib.sha256(weights).hexdigest()[:12]
 
 
 # --- what is quick to read stays quick ----------------------------------------------------------------
