@@ -100,12 +100,6 @@ def test_other_lengths_and_recipes_are_not_usual(three_seeds):
     assert set(numbers.usual("compact", "cifar10").epochs) == {10}
 
 
-def test_a_damaged_folder_does_not_stop_the_book(three_seeds):
-    (store.RECORDED / "half-written").mkdir()
-    (store.RECORDED / "half-written" / "config.json").write_text('{"profile":')
-    assert numbers.frame().run.nunique() == 3
-
-
 def test_a_chapters_run_brings_what_was_asked_before_it_was_there(three_seeds):
     def seeds():
         return len(quantities.draws("cifar10", "MiSP", "MSP", "ReLU", "svhn"))
