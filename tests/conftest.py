@@ -15,6 +15,7 @@ from thesis_utils import data, evaluation
 from thesis_utils.models import resnet34
 
 ROOT = Path(__file__).resolve().parent.parent
+DEPTHS = {"resnet34": 16, "wide_resnet28": 12, "densenet22": 18}  # layers that are read
 
 
 @pytest.fixture(scope="session")

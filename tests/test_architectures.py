@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import images
+from conftest import DEPTHS, images
 from torch.nn import functional as F
 
 from thesis_utils import evaluation
@@ -13,7 +13,6 @@ from thesis_utils.architectures import ARCHITECTURES
 from thesis_utils.data import Normalisation, hold_out, load
 from thesis_utils.models import ACTIVATIONS
 
-DEPTHS = {"resnet34": 16, "wide_resnet28": 12, "densenet22": 18}
 SIZES = {"resnet34": [32, 32, 16, 8, 4], "wide_resnet28": [32, 32, 16, 8], "densenet22": [32, 32, 16, 8]}
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import interrupted
+from conftest import DEPTHS, interrupted
 
 from experiments import recording
 from thesis_utils import data, evaluation, metrics, runs, training
@@ -33,7 +33,6 @@ def columns(layers):
     return 9 * layers + 5 + (layers + 1) + 1
 
 
-DEPTHS = {"resnet34": 16, "wide_resnet28": 12, "densenet22": 18}
 CONFIG = runs.configure("demo", width=8, epochs=1, seed=5)
 
 
