@@ -318,6 +318,7 @@ def test_recorded_scores_keep_sixteen_bits():
     column = pd.Series(torch.randn(1000).numpy() * 30)
     rounded = publish.shorten(column)
     assert ((rounded - column).abs() <= column.abs() * 2.0**-16).all()
+    assert (rounded.to_numpy().view(np.uint32) % 256 == 0).all()  # of a float32's 24 bits the last eight
 
 
 def test_the_shell_trains_scores_and_says_what_is_wrong(tmp_path, shell):
