@@ -13,7 +13,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import Mock
 
-import filelock
 import numpy as np
 import pandas as pd
 import pytest
@@ -155,12 +154,6 @@ def test_two_processes_neither_lose_nor_double_rows(run):
     assert counts == {"common": 2, **{f"set{k}": 2 for k in range(8)}}
     assert {f"set{k}" for k in range(8)} < set(run.provenance["data"])
     assert not list(run.folder.glob(".*"))
-
-
-def test_a_lock_is_free_after_an_error(own):
-    with pytest.raises(ZeroDivisionError), store.locked(own / "a run"):
-        1 / 0
-    filelock.FileLock(own / ".a run.lock").acquire(timeout=0).lock.release()
 
 
 def test_another_set_under_the_same_name_is_scored_anew_and_said_so(own, tmp_path, monkeypatch, capsys):
