@@ -66,6 +66,19 @@ def test_the_thesis_network_has_the_size_of_a_resnet34():
     assert 21.2e6 < count < 21.4e6
 
 
+@pytest.mark.parametrize("activation", ["relu", "softmax", "log_softmax"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_a_network_runs_in_other_precisions(dtype, activation):
+    torch.manual_seed(0)
+    model, images = resnet34(5, 8, activation, "mean"), torch.rand(8, 3, 16, 16)
+    for _ in range(50):  # BatchNorm's running statistics
+        model(images)
+    expected = model.eval()(images)
+    logits, layers = model.to(dtype).forward_layers(images.to(dtype))
+    assert logits.dtype == dtype and layers["layer1.1"].dtype == dtype
+    assert (logits.float() - expected).abs().mean() < 10 * max(torch.finfo(dtype).eps, 1e-6) * expected.abs().max()
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

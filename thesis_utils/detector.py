@@ -33,14 +33,14 @@ from thesis_utils import checks, data, stored
 from thesis_utils.errors import InputError
 from thesis_utils.evaluation import BATCH, float32, pooled
 from thesis_utils.mahalanobis import TiedGaussian
-from thesis_utils.models import Hooked, channel_log_softmax, checksum, unhooked, unwrapped
+from thesis_utils.models import Hooked, channel_log_softmax, checksum, precise, unhooked, unwrapped
 from thesis_utils.scorers import energy
 
 PARTS = ("early", "features", "classes", "neighbours", "logits")
 EARLY = 0.2  # share of the layers whose maps are read
 NEIGHBOURS, BANK = 10, 5000  # the k-th nearest of so many training images
 TAIL = 0.1  # share of the reference below which log p goes on in a straight line
-SET_ASIDE, EVERY = 2000, 5  # without calibration images: every fifth image, at most so many
+SET_ASIDE, SHARE = 2000, 5  # without calibration images: a fifth of all images, at most so many
 FEWEST = 20  # calibration images
 ENOUGH = 2  # images a dimension, beyond one a class, for a covariance within classes
 ONE_PASS = threading.RLock()  # cuDNN's flags are the process', not the thread's
@@ -58,22 +58,25 @@ def shares(known, x):
 
 
 class Sample:
-    """A random sample of at most `size` rows of a stream: those whose random keys are the largest."""
+    """Of a stream of tables {name: (N, ...)} the `size` rows with the largest `key`: with random keys, a sample."""
 
     def __init__(self, size):
-        self.size, self.generator = size, torch.Generator().manual_seed(0)
-        self.keys, self.kept = torch.zeros(0).float(), None
+        self.size, self.count, self.tables = size, 0, []
 
-    def add(self, rows):
-        keys = torch.cat([self.keys, torch.rand(len(rows), generator=self.generator, dtype=torch.float32)])
-        rows = rows if self.kept is None else torch.cat([self.kept, rows])
-        self.keys, places = keys.topk(min(self.size, len(keys)))
-        self.kept = rows[places.to(rows.device)]
+    def add(self, table):
+        """Takes a table in; returns, as a table, rows that have left the sample: cut back when it is twice its size."""
+        self.tables.append(table)
+        self.count += len(table["key"])
+        return self.cut(self.size) if self.count > 2 * self.size else {name: x[:0] for name, x in table.items()}
 
-
-def precise(x):
-    """In float32 at least: half a precision is too little to sum in."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    def cut(self, size):
+        """Keeps the `size` rows with the largest keys, as one table; returns the others."""
+        whole = {name: torch.cat([table[name] for table in self.tables]) for name in self.tables[0]}
+        order = whole["key"].argsort(descending=True)
+        first, last = order[:size], order[size:]
+        kept, others = ({name: x[part.to(x.device)] for name, x in whole.items()} for part in (first, last))
+        self.count, self.tables = len(kept["key"]), [kept]
+        return others
 
 
 class Detector:
@@ -137,8 +140,10 @@ class Detector:
                 )
                 if fitting and not count and len(batch):
                     checks.refuse_fickle(self.features, batch[:1], self.device, self.tolerance)
-            except (RuntimeError, MemoryError) as error:
-                raise checks.refused(error, batch) from None
+            except InputError:
+                raise
+            except Exception as error:  # a transform or network of the user's own fails in any way
+                raise checks.refused(error, batch) from error
             count += len(batch)
             yield features | {"hash": checks.hashes(batch)} if fitting else features
         if not count:
@@ -218,26 +223,30 @@ class Detector:
 
     # --- what a user calls ------------------------------------------------------------------------------
 
+    def parted(self, images, aside):
+        """The features to fit on, batch by batch: of all images but a random fifth, which ends up in `aside`."""
+        count, generator = 0, torch.Generator().manual_seed(0)
+        for features in self.stream(images, "fitting", fitting=True):
+            keys = torch.rand(len(features["logits"]), generator=generator, dtype=torch.float64)
+            count += len(keys)
+            yield aside.add(features | {"key": keys})
+        yield aside.cut(min(aside.size, count // SHARE))
+
     def fit(self, images, calibration=None):
         """Fits the parts on `images` and the threshold on `calibration`, all of them in-distribution; returns itself.
 
-        One half of the calibration images (every second one) gives the parts' p-values, the other the combination's.
-        The guarantee holds for calibration images that the network was NOT trained on, drawn like those to come:
-        images that it knows by heart say little about new ones. Without `calibration` a fifth of `images`, at most
-        2,000, is set aside: sound only where the network was trained on none of them. Streams: memory holds 5,000
-        images' last features, those set aside and eight bytes an image. Fewer than 20 images to calibrate are an
-        InputError, some that repeat or were fitted on a warning. With too few images for a covariance within the
-        predicted classes the part `classes` says nothing: its p-value is always 1.
+        A random half of the calibration images gives the parts' p-values, the other the combination's. The guarantee
+        holds for calibration images that the network was NOT trained on, drawn like those to come and in any order:
+        images that it knows by heart say little about new ones. Without `calibration` a random fifth of `images`, at
+        most 2,000, is set aside: sound only where the network was trained on none of them. Streams: memory holds the
+        last features of at most 10,000 images, all features of 4,000, and eight bytes an image. Fewer than 20 images to
+        calibrate are an InputError, some that repeat or were fitted on a warning. With too few images for a covariance
+        within the predicted classes the part `classes` says nothing: its p-value is always 1.
         """
-        self.shape, self.probe, self.images, gaussians, sample = None, None, 0, {}, Sample(BANK)
-        self.weights, aside, seen, count, classes = checksum(self.model), [], [], 0, TiedGaussian()
-        for features in self.stream(images, "fitting", fitting=True):
-            place = torch.arange(count, count + len(features["logits"]))
-            count += len(place)
-            if calibration is None:
-                out = (place % EVERY == 0) & (place < EVERY * SET_ASIDE)
-                aside.append({name: x[out.to(x.device)] for name, x in features.items()})
-                features = {name: x[~out.to(x.device)] for name, x in features.items()}
+        self.shape, self.probe, self.images, gaussians = None, None, 0, {}
+        self.weights, seen, classes = checksum(self.model), [], TiedGaussian()
+        aside, bank = Sample(SET_ASIDE if calibration is None else 0), Sample(BANK)
+        for features in self.parted(images, aside):
             if not len(features["logits"]):
                 continue
             self.images += len(features["logits"])
@@ -247,17 +256,16 @@ class Detector:
                 gaussians.setdefault(key[5:], TiedGaussian()).partial_fit(features[key], of_one_class)
             last = features[f"mean/{self.model.layers[-1]}"]
             classes.partial_fit(last, features["class"][:, 0])
-            sample.add(last)
-        if not gaussians:
-            raise InputError("0 calibration image(s) are too few beside 1 to fit; give more images")
+            bank.add({"key": features["key"], "last": last})
+        bank.cut(BANK)
         resolution = torch.finfo(self.precision).eps
         self.gaussians = {name: gaussian.finish(resolution) for name, gaussian in gaussians.items()}
         of_classes = int((classes.counts > 0).sum())
         enough = of_classes > 1 and self.images - of_classes >= ENOUGH * last.shape[1]
         self.classes = classes.finish(resolution) if enough else None
         self.centre = self.gaussians[self.model.layers[-1]].means[0]
-        self.bank = self.directions(sample.kept).half()
-        held, readings, others = aside, [], []
+        self.bank = self.directions(bank.tables[0]["last"]).half()
+        held, readings, others = aside.tables, [], []
         if calibration is not None:
             held = self.stream(calibration, "calibrating", fitting=True)
         for features in held:
@@ -271,7 +279,8 @@ class Detector:
         """The reference of the parts and the calibration of their combination, from calibration images' readings."""
         if len(readings) < FEWEST:
             raise InputError(f"{len(readings)} calibration image(s) are too few; give at least {FEWEST}")
-        reference, rest = readings[::2], readings[1::2]
+        order = torch.randperm(len(readings), generator=torch.Generator().manual_seed(0))
+        reference, rest = readings[order.to(readings.device)].chunk(2)
         self.median = reference.median(0).values
         deviation = (reference - self.median).abs().median(0).values
         self.deviation = torch.where(deviation > 0, deviation, 1.0)
@@ -400,7 +409,7 @@ class Detector:
     def computes_as_fitted(self):
         try:
             off = (self.probed() - self.probe).abs()
-        except (RuntimeError, InputError):  # the network does not take what the transform gives
+        except Exception:  # the network does not take what the transform gives
             return False
         return bool((off <= self.tolerance * (self.probe.abs() + self.deviation)).all())
 
