@@ -32,8 +32,11 @@ def test_every_field_refuses_a_bad_value(field):
 
 
 @pytest.mark.parametrize("overrides, message", [
-    (dict(width=7), "width must be a whole number, at least 8, not 7"),
-    (dict(epochs=0), "epochs must be a whole number, at least 1, not 0"),
+    (dict(width=7), "width must be a whole number from 8 to 2147483647, not 7"),
+    (dict(epochs=0), "epochs must be a whole number from 1 to 2147483647, not 0"),
+    (dict(seed=2**31), "seed must be a whole number from 0"),
+    (dict(batch_size=1), "batch_size must be a whole number from 2"),
+    (dict(dataset="a\0b"), "dataset must be the name of a data set"),
     (dict(learning_rate=0.0), "learning_rate must be a number above 0"),
     (dict(activation="gelu"), "activation must be one of relu, softmax, log_softmax"),
     (dict(sizes="16-24"), "sizes must be pixels of the training's images, at least 8, the last 32: 16-24-32"),

@@ -51,6 +51,10 @@ def test_an_archive_comes_before_the_built_in_set_of_that_name(archive_folder):
     (dict(test_images=pixels(0)), "uint8 .0, 32, 32, 3."),
     (dict(test_images=pixels(2), test_labels=[0, 7], classes=["a"]), "must be 2 numbers from 0 to 0"),
     (dict(test_images=pixels(2), test_labels=[0]), "test_labels must be 2 numbers"),
+    (dict(test_images=pixels(2), test_labels=[]), r"test_labels must be 2 numbers, not \(0,\)"),
+    (dict(test_images=pixels(2), test_labels=[0, np.inf]), "test_labels must be whole numbers"),
+    (dict(test_images=pixels(2), classes=5), r"its classes are \(\)"),
+    (dict(test_images=pixels(2)[:, :0]), "uint8 .2, 0, 32, 3."),
     (dict(test_images=pixels(2), test_labels=[0, 0.5]), "test_labels must be whole numbers, not float64"),
     (dict(test_images=pixels(2), test_labels=["cat", "dog"]), "test_labels must be whole numbers, not <U3"),
 ])  # fmt: skip
@@ -82,6 +86,8 @@ def test_a_misspelt_name_lists_the_sets_that_exist():
         InputError, match="unknown data set 'svnh'; there are cifar10, .*svhn.* or give the path of a folder"
     ):
         data.load("svnh")
+    with pytest.raises(InputError, match="unknown data set"):
+        data.load(300 * "x")
     with pytest.raises(InputError, match="choose from train, test"):
         data.load("noise", "validation")
     with pytest.raises(InputError, match="lsun has test images only"):

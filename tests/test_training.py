@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from conftest import interrupted
@@ -181,6 +182,14 @@ def test_pooling_and_classifier_compute_in_float32_under_autocast():
     with torch.no_grad():
         expected = model.fc(layers["layer4.1"].mean((2, 3)) + torch.tensor(512.0).log())
     assert torch.equal(logits, expected)
+
+
+def test_four_images_are_too_few_to_train_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("THESIS_DATA", str(tmp_path))
+    labels = np.arange(16) // 4 % 2  # a quarter of them: four
+    np.savez(tmp_path / "few", train_images=np.zeros((16, 32, 32, 3), dtype=np.uint8), train_labels=labels)
+    with pytest.raises(InputError, match="few has 4 training images; a fifth is held out, so it needs five"):
+        training.train(runs.configure("demo", dataset="few", batch_size=2), tmp_path)
 
 
 def test_one_class_cannot_be_trained_on(tmp_path):

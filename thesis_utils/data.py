@@ -211,13 +211,17 @@ def from_npz(path, split):
         raise InputError(f"{path} cannot be read as an .npz archive ({error}); write it with numpy.savez") from None
     if pixels is None:
         raise InputError(f"{wanted}; it holds {', '.join(held)}")
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or len(pixels) == 0:
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or not pixels.size:
         raise InputError(f"{wanted}; its {split}_images are {pixels.dtype} {pixels.shape}")
-    if labels is not None and (labels.dtype.kind not in "iubf" or (labels != labels.round()).any()):
+    if labels is not None and (labels.dtype.kind not in "iubf" or not (labels % 1 == 0).all()):
         raise InputError(f"{wanted}; its {split}_labels must be whole numbers, not {labels.dtype}")
+    if labels is not None and labels.shape != (len(pixels),):
+        raise InputError(f"{wanted}; its {split}_labels must be {len(pixels)} numbers, not {labels.shape}")
     if classes is None:
         classes = range(1 if labels is None else int(labels.max()) + 1)
-    if labels is not None and (labels.shape != (len(pixels),) or labels.min() < 0 or labels.max() >= len(classes)):
+    if np.ndim(classes) != 1:
+        raise InputError(f"{wanted}; its classes are {classes.shape}")
+    if labels is not None and (labels.min() < 0 or labels.max() >= len(classes)):
         raise InputError(f"{wanted}; its {split}_labels must be {len(pixels)} numbers from 0 to {len(classes) - 1}")
     return as_images(path.stem, pixels, labels, classes)
 
@@ -259,7 +263,7 @@ def load(name, split="test"):
         return loaded(from_npz, path, split, stamps([path]))
     if name in SOURCES:
         return loaded(SOURCES[name], name, split, DOWNLOADS)
-    if name and Path(name).is_dir():
+    if name and os.path.isdir(name):  # a Path cannot ask of a name too long
         return loaded(from_folder, name, split, stamps(pictures(name)))
     raise InputError(
         f"unknown data set {name!r}; there are {', '.join(names())}, or give the path of a folder of images"
@@ -364,14 +368,27 @@ def loose_batches(images, size, key=None):
     """A tensor or array (N, ...), `Images`, a Dataset, PIL images or an iterable of batches, as tensors (n, ...)."""
     images = getattr(images, "pixels", images)
     if isinstance(images, np.ndarray):
-        images = as_batch(images)
+        images = next(batches_of([images]))
     if isinstance(images, torch.Tensor):
         return images.split(size)
     if isinstance(images, Dataset):
         images = DataLoader(images, size)
     elif isinstance(images, (list, tuple)) and isinstance(next(iter(images), None), Image.Image):
         images = [images[k : k + size] for k in range(0, len(images), size)]
-    return (as_batch(batch, key) for batch in images)
+    return batches_of(images, key)
+
+
+def batches_of(images, key=None):
+    try:
+        for batch in images:
+            yield as_batch(batch, key)
+    except InputError:
+        raise
+    except Exception as error:  # what is not ours fails in any way
+        raise InputError(
+            f"the images cannot be read ({error}); give a tensor or array (N, ...), a Dataset of tensors, a list of "
+            "PIL images, or an iterable of batches"
+        ) from error
 
 
 def as_batch(batch, key=None):

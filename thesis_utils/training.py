@@ -210,6 +210,8 @@ def train(config, folder, device=None, trained=None, after_epoch=None):
     images, held_out = data.hold_out(whole)
     if len(images.labels.unique()) < 2:
         raise InputError(f"{config.dataset} has images of one class only; training a classifier needs at least two")
+    if not len(held_out):
+        raise InputError(f"{config.dataset} has {len(whole)} training images; a fifth is held out, so it needs five")
     if len(images) < config.batch_size:
         raise InputError(f"batch_size must be at most the {len(images)} training images of {config.dataset}")
     normalise = data.Normalisation.of(images)

@@ -49,8 +49,9 @@ CHOICES = {
     "fine_tuning": ("none", "outlier_exposure", "energy"),
 }
 FINE_TUNING = CHOICES["fine_tuning"][1:]
-# all other whole numbers: 0. Below a width of 8, oneDNN's backward pass hangs or crashes on a CPU that has AVX2 only
-LEAST = {"width": 8, "epochs": 1, "batch_size": 1}
+# all other whole numbers: 0. An image alone has no BatchNorm on maps of one pixel. Below a width of 8, oneDNN's
+# backward pass hangs or crashes on a CPU that has AVX2 only
+LEAST = {"width": 8, "epochs": 1, "batch_size": 2}
 ABOVE_ZERO = ("learning_rate", "clip_norm", "rest_rate")
 
 
@@ -62,7 +63,7 @@ def check(name, kind, value):
         good, wanted = type(value) is bool, "true or false"
     elif kind is int:
         least = LEAST.get(name, 0)
-        good, wanted = type(value) is int and value >= least, f"a whole number, at least {least}"
+        good, wanted = type(value) is int and least <= value < 2**31, f"a whole number from {least} to {2**31 - 1}"
     elif kind is float and name in ABOVE_ZERO:
         good, wanted = isinstance(value, float) and 0 < value < math.inf, "a number above 0"
     elif kind is float:
@@ -72,7 +73,7 @@ def check(name, kind, value):
         good = parts[-1] == str(SIZE) and all(part.isdecimal() and 8 <= int(part) <= SIZE for part in parts)
         wanted = f"pixels of the training's images, at least 8, the last {SIZE}: 16-24-32"
     else:
-        good = isinstance(value, str) and "/" not in value and (value != "" or name == "outliers")
+        good = isinstance(value, str) and not {"/", "\0"} & {*value} and (value != "" or name == "outliers")
         wanted = "the name of a data set" + ", or empty" * (name == "outliers")
     if not good:
         raise InputError(f"{name} must be {wanted}, not {value!r}")
