@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import DEPTHS, interrupted
+from PIL import Image
 
 from experiments import recording
 from thesis_utils import data, evaluation, metrics, runs, training
@@ -174,6 +175,28 @@ def test_another_set_under_the_same_name_is_scored_anew_and_said_so(own, tmp_pat
     assert not areas[0].equals(areas[1])
     table = pd.read_csv(run.folder / store.METRICS)
     assert table.ood.value_counts().nunique() == 1 and set(table.ood) == {"mine", "noise"}
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_images_that_come_to_a_folder_count_at_once(run, tmp_path, monkeypatch, recorded):
+    monkeypatch.setattr(store, "RECORDED", run.folder.parent if recorded else tmp_path)
+    run.metrics("noise")
+    counts = []
+    for shades in ((30, 60), (90,), (200,)):
+        for shade in shades:
+            Image.new("RGB", (32, 32), (shade, 0, 255 - shade)).save(tmp_path / f"{shade}.png")
+        found = run.metrics(str(tmp_path), "noise")
+        counts.append((len(run.scores(str(tmp_path))), *found.groupby("ood").n_ood.first()[[str(tmp_path), "noise"]]))
+    assert counts == [(2, 2, 2000), (3, 3, 2000), (4, 4, 2000)]
+
+
+def test_a_set_may_be_called_by_a_number_or_na(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("THESIS_DATA", str(tmp_path))
+    for name in ("NA", "2024"):
+        np.savez(tmp_path / name, test_images=np.zeros((3, 32, 32, 3), dtype=np.uint8))
+        runs.Run(run.folder).metrics(name)
+    assert [*runs.Run(run.folder).rows(store.METRICS)] == ["NA", "2024"]
+    assert runs.Run(run.folder).metrics("2024", "NA").ood.unique().tolist() == ["2024", "NA"]
 
 
 @pytest.fixture

@@ -183,6 +183,7 @@ class Run:
         self.config = read_config(self.folder)
         self.tables = {}  # rows of METRICS and BASELINES by out-distribution, as read or computed
         self.computed = {}  # per-image scores that the folder does not keep, by data set
+        self.used = {}  # checksums of the images that this session has looked at, by data set
         self.fresh = set()  # sets whose scores are known to be of the images that there are now
 
     def __repr__(self):
@@ -240,7 +241,11 @@ class Run:
 
     def read(self, file):
         path = self.folder / file
-        return dict(list(pd.read_csv(path).groupby("ood", sort=False))) if path.exists() else {}
+        if not path.exists():
+            return {}
+        names = dict.fromkeys(("ood", "tuned_on"), str)  # NA and 2024 are names too
+        table = pd.read_csv(path, dtype=names, keep_default_na=False, na_values="")
+        return dict(list(table.groupby("ood", sort=False)))
 
     def rows(self, file):
         """{out-distribution: its rows of METRICS or BASELINES}, read once, with those computed since."""
@@ -342,10 +347,21 @@ class Run:
         """The images behind a name of `scores`: "calibration", or the test images of a data set or folder."""
         if name == "calibration":
             return dataclasses.replace(method.data.hold_out(self.training_images())[1], name=name)
-        return method.data.load(name, "test")
+        images = method.data.load(name, "test")
+        if self.used.setdefault(name, images.checksum) != images.checksum:  # a folder changes while a notebook is open
+            self.used[name] = images.checksum
+            self.fresh.discard(name)
+            for known in (self.computed, *self.tables.values()):
+                known.pop(name, None)
+        return images
 
     def refresh(self, *names):
-        """Takes out of your own run what was computed from other images than there are now under the same name."""
+        """Takes out of your own run what was computed from other images than there are now under the same name.
+
+        Of a recorded one, what this session has computed.
+        """
+        for name in set(names) & set(self.used):
+            self.images(name)
         for name in set(names) - self.fresh if not self.recorded else ():
             known = self.checksum(name)
             source = (self.config.dataset, "train") if name == "calibration" else (name, "test")
