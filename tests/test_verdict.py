@@ -323,6 +323,12 @@ def test_the_five_labels(measured):
     assert relu.off["svhn", "msp"] == pytest.approx(90 - 94.31)
 
 
+def test_without_a_second_seed_anywhere_nothing_is_judged(measured):
+    measured({("cifar10", RELU): [a_run(values(correct=94, msp=92.08, misp=90))]})
+    table = verdict.judged_numbers()
+    assert table.ours.notna().sum() > 0 and set(table.label) == {ABSENT, NO_IMAGES, MISPRINT}
+
+
 def test_a_number_stands_beside_the_width_that_is_nearest_in_accuracy(measured):
     found = [a_run(values(correct=correct, msp=msp), width, seed)
              for width, correct, msp in ((16, 90, 50), (32, 93.9, 92.5), (64, 96, 50)) for seed in (0, 1)]  # fmt: skip
