@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 import traceback
-from contextlib import contextmanager
 
 from tqdm import tqdm
 
@@ -128,32 +127,26 @@ def sentence(error):
     return str(error) if isinstance(error, (InputError, Diverged)) else f"{type(error).__name__}: {error}"
 
 
-@contextmanager
 def workers(jobs, scheduler):
     """A Dask client: of a scheduler's workers or, without one, of `jobs` processes that share this machine's cores."""
     if jobs < 1:
         raise InputError(f"jobs must be at least 1, not {jobs}")
     try:
         from dask.system import CPU_COUNT
-        from distributed import Client, LocalCluster
+        from distributed import Client
     except ImportError:
         raise InputError("a sweep needs distributed, here and on all workers: pip install distributed") from None
     if scheduler:
         try:
-            client = Client(scheduler)
+            return Client(scheduler)
         except (OSError, ValueError) as error:
             raise InputError(f"no Dask scheduler answers at {scheduler}; start one with: dask scheduler") from error
-        with client:
-            yield client
-        return
     environment = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", max(CPU_COUNT // jobs, 1))}  # Dask's own is 1
     if jobs > 1:
         environment["TQDM_DISABLE"] = "1"  # bars of several would overwrite each other
-    with (  # without a limit of memory: Dask would pause a worker for what torch needs
-        LocalCluster(jobs, threads_per_worker=1, memory_limit=0, dashboard_address=None, env=environment) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+    return Client(  # without a limit of memory: Dask would pause a worker for what torch needs
+        n_workers=jobs, threads_per_worker=1, memory_limit=0, dashboard_address=None, env=environment
+    )
 
 
 def outcomes_of(configs, client):
