@@ -28,6 +28,7 @@ from thesis_utils.folders import opened, pictures, rgb, shown
 
 SIZE = 32
 CALIBRATION = 2000
+PADDING = 4  # pixels of black on each side, out of which training images are cropped
 DOWNLOADS = Path(__file__).resolve().parent.parent / "data"
 LSUN_RESIZE = ("https://www.dropbox.com/s/moqh2wh8696c3yl/LSUN_resize.tar.gz?dl=1", "278b7b31c8cb7e804a1465a8ce03a2dc")
 
@@ -335,23 +336,20 @@ def on(device, values):
     return torch.tensor(values, dtype=torch.float32, device=device)
 
 
-def draw(count, generator, flip=True, padding=4):
+def draw(count, generator, flip=True):
     """What `shift` does to `count` images: rows and columns each is moved by, whether mirrored: int64 (3, count)."""
-
-    def one(high):
-        return torch.randint(high, (count, 1), generator=generator, device=generator.device)[:, 0]
-
-    rows = one(2 * padding + 1)
-    mirrored = one(2) if flip else torch.zeros_like(rows)
-    return torch.stack([rows, one(2 * padding + 1), mirrored])
+    rows = torch.randint(2 * PADDING + 1, (count,), generator=generator)
+    mirrored = torch.randint(2, (count,), generator=generator) if flip else torch.zeros_like(rows)
+    columns = torch.randint(2 * PADDING + 1, (count,), generator=generator)
+    return torch.stack([rows, columns, mirrored])
 
 
-def shift(pixels, drawn, padding=4):
+def shift(pixels, drawn):
     """Crops out of the zero-padded images and mirror images, as `draw` says: uint8 (N, H, W, 3) on drawn's device."""
     count, height, width, _ = pixels.shape
     device = pixels.device
     rows, columns, mirrored = drawn[..., None]
-    padded = F.pad(pixels, (0, 0, padding, padding, padding, padding))
+    padded = F.pad(pixels, (0, 0, PADDING, PADDING, PADDING, PADDING))
     rows = rows + torch.arange(height, device=device)
     along = torch.arange(width, device=device).expand(count, width)
     columns = columns + torch.where(mirrored == 1, along.flip(1), along)
