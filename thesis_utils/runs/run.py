@@ -18,8 +18,9 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cache, cached_property
+from itertools import chain
 from pathlib import Path
 
 import filelock
@@ -90,16 +91,13 @@ def write_json(path, values):
 
 def write_parquet(tables, path, checksum, compression="zstd", level=None):
     """Streams DataFrames of per-image scores into one file, with the checksum of their images."""
-    with ExitStack() as files:
-        writer = None
-        for table in tables:
-            table = pa.Table.from_pandas(table, preserve_index=False)
-            table = table.replace_schema_metadata({**table.schema.metadata, CHECKSUM: checksum or ""})
-            # floats of one column share their high bytes: split into streams of bytes they pack tightly
-            writer = writer or files.enter_context(pq.ParquetWriter(
-                path, table.schema, compression=compression, compression_level=level,
-                use_dictionary=False, use_byte_stream_split=True,
-            ))  # fmt: skip
+    tables = (pa.Table.from_pandas(table, preserve_index=False) for table in tables)
+    first = next(tables)
+    schema = first.schema.with_metadata({**first.schema.metadata, CHECKSUM: checksum or ""})
+    # floats of one column share their high bytes: split into streams of bytes they pack tightly
+    how = dict(compression=compression, compression_level=level, use_dictionary=False, use_byte_stream_split=True)
+    with pq.ParquetWriter(path, schema, **how) as writer:
+        for table in chain([first], tables):
             writer.write_table(table)
 
 
