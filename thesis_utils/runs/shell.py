@@ -44,22 +44,14 @@ def parser():
     shared = configuration()
     commands.add_parser("train", parents=[shared], help="train a network into runs/, or resume it")
     score = commands.add_parser("score", parents=[shared], help="score data sets or folders with a trained network")
-    score.add_argument(
-        "--ood", nargs="+", metavar="NAME", help="data sets by name, or folders of images; default: all that can be had"
-    )
-    score.add_argument(
-        "--baselines", action="store_true", help="also ODIN and the Mahalanobis ensemble under three protocols"
-    )
+    score.add_argument("--ood", nargs="+", metavar="NAME", help="data sets or folders of images; default: the usual")
+    score.add_argument("--baselines", action="store_true", help="also ODIN and the ensemble under three protocols")
     record = commands.add_parser("record", parents=[shared], help="copy a scored run from runs/ into results/")
     record.add_argument("--weights", action="store_true", help="record the weights, and all score columns, too")
     look = commands.add_parser("detect", parents=[shared], help="tell which images of a folder are out-of-distribution")
     look.add_argument("folder", help="images of any kind, also in folders within")
-    look.add_argument(
-        "--alpha", type=float, default=0.05, help="share of in-distribution images that may be called so; default: 0.05"
-    )
-    look.add_argument(
-        "--output", type=Path, default=Path("detected.csv"), metavar="CSV", help="a row an image; default: detected.csv"
-    )
+    look.add_argument("--alpha", type=float, default=0.05, help="share of false alarms to allow; default: 0.05")
+    look.add_argument("--output", type=Path, default="detected.csv", help="CSV, a row an image; default: detected.csv")
     recipe = configuration(*sweep.FIXED)
     all_runs = commands.add_parser("sweep", parents=[recipe], help="train and score every run of the book")
     how = all_runs.add_mutually_exclusive_group()
