@@ -51,8 +51,8 @@ def test_aupr_has_two_positives():
 def test_directions_by_hand():
     known, unknown = [1.0, 2.0, 2.0], [2.0, 3.0]
     # pairs: 1 never wins; each 2 ties once: 1/2 + 1/2 of 6
-    assert metrics.fixed_direction(known, unknown) == pytest.approx(1 / 6)
-    assert metrics.fixed_direction(known, unknown, sign=-1) == pytest.approx(5 / 6)
+    for sign, share in ((1, 1 / 6), (-1, 5 / 6)):
+        assert metrics.readings(known, unknown, known, sign)["fixed_direction"]["auroc"] == pytest.approx(share)
     assert metrics.best_direction(known, unknown) == pytest.approx(5 / 6)
     assert metrics.best_direction(unknown, known) == pytest.approx(5 / 6)
 
@@ -71,9 +71,9 @@ def test_two_sided_by_hand():
     # out-distributions on both sides at once: no single direction sees them, two-sided does
     known, unknown = [2.5, 3.0, 3.5], [0.0, 6.0]
     assert metrics.auroc(known, unknown) == 0.5
-    assert metrics.two_sided(known, unknown, calibration) == 1.0
+    assert metrics.readings(known, unknown, calibration)["two_sided"]["auroc"] == 1.0
     # it survives a constant calibration score
-    assert metrics.two_sided([1.0, 1.0], [2.0, 0.0], [1.0, 1.0, 1.0]) == 1.0
+    assert metrics.readings([1.0, 1.0], [2.0, 0.0], [1.0, 1.0, 1.0])["two_sided"]["auroc"] == 1.0
 
 
 def summary_by_definition(known, unknown):
@@ -105,7 +105,6 @@ def test_a_summary_has_the_three_readings_by_their_definitions(sign):
     assert found["best_direction"] == pytest.approx(summary_by_definition(known, unknown))
     assert found["fixed_direction"] == pytest.approx(summary_by_definition(sign * known, sign * unknown))
     assert found["two_sided"] == pytest.approx(summary_by_definition(*two_sided))
-    assert found["two_sided"]["auroc"] == pytest.approx(metrics.two_sided(known, unknown, calibration))
 
 
 def test_delong_variance_by_hand():

@@ -3,7 +3,7 @@
 Convention: scores are confidences, larger = more in-distribution; in-distribution is the positive class.
 All functions take two one-dimensional arrays of scores, in-distribution first, and return shares in [0, 1].
 
-A raw score has no agreed direction at an intermediate layer, so an AUROC comes in three readings:
+A raw score has no agreed direction at an intermediate layer, so an AUROC comes in three `readings`:
 `best_direction` (an oracle, the thesis' reading), `fixed_direction` and `two_sided` (no oracle).
 """
 
@@ -107,18 +107,11 @@ def best_direction(id_scores, ood_scores):
     return max(area, 1 - area)
 
 
-def fixed_direction(id_scores, ood_scores, sign=1):
-    """AUROC of `sign` x score: one direction for all out-distributions (`scorers.sign` gives the final layer's)."""
-    return auroc(sign * np.asarray(id_scores), sign * np.asarray(ood_scores))
-
-
-def two_sided(id_scores, ood_scores, calibration_scores):
-    """AUROC of `two_sided_confidence`: both unusually high and unusually low scores count as out-of-distribution."""
-    return auroc(*(two_sided_confidence(scores, calibration_scores) for scores in (id_scores, ood_scores)))
-
-
 def two_sided_confidence(scores, calibration_scores):
-    """-|score - median| / MAD, with median and MAD of the in-distribution calibration images: no oracle."""
+    """-|score - median| / MAD, with median and MAD of the in-distribution calibration images: no oracle.
+
+    Both unusually high and unusually low scores count as out-of-distribution.
+    """
     calibration_scores = checked(calibration_scores, "calibration")
     median = np.median(calibration_scores)
     deviation = np.median(np.abs(calibration_scores - median))
@@ -139,7 +132,7 @@ def summary(id_confidences, ood_confidences):
 
 
 def readings(id_scores, ood_scores, calibration_scores, sign=1):
-    """{reading: summary} of a raw score under the three `READINGS`."""
+    """{reading: summary} of a raw score under the three `READINGS`; `scorers.sign` gives the final layer's `sign`."""
     known, unknown = (sign * np.asarray(scores, dtype=np.float64) for scores in (id_scores, ood_scores))
     fixed = summary(known, unknown)
     return {
