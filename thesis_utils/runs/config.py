@@ -181,9 +181,8 @@ def configure(profile=None, **overrides):
     profile = profile or os.environ.get("THESIS_PROFILE") or "half"
     if profile not in PROFILES:
         raise InputError(f"unknown profile {profile!r}; choose from {', '.join(PROFILES)}")
-    for key in sorted(overrides):
-        if key not in FIELDS:
-            raise InputError(f"unknown configuration key {key!r}; there are {', '.join(sorted(FIELDS))}")
+    if unknown := sorted({*overrides} - {*FIELDS}):
+        raise InputError(f"unknown configuration key {unknown[0]!r}; there are {', '.join(sorted(FIELDS))}")
     recipe = RECIPES.get(overrides.get("activation"), {})
     values = {"profile": profile, **PROFILES[profile], **recipe, **overrides}
     if values.get("fine_tuning", "none") != "none":
