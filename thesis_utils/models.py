@@ -110,10 +110,7 @@ class Layered(nn.Module):
         return self.forward_layers(images)[0]
 
     def forward_layers(self, images):
-        """One forward pass: logits (N, K) and the outputs of the stem and of the layers.
-
-        Returns `(logits, layers)`; `layers` maps "stem", "layer1.1", "layer1.2", ... to (N, C, H, W).
-        """
+        """One forward pass: logits (N, K) and the outputs, {"stem", "layer1.1", "layer1.2", ...: (N, C, H, W)}."""
         layers = dict(self.outputs(images))
         with torch.autocast(images.device.type, enabled=False):  # near -log C, bfloat16 has steps of 1/32
             pooled = self.adjust(layers[self.layers[-1]].mean((2, 3)))
@@ -135,8 +132,7 @@ class Layered(nn.Module):
     def log_probs(self, layers):
         """The layers' maps of log-probabilities, {name: (N, C, H, W)}, from `forward_layers`' outputs.
 
-        A log-softmax layer's output is its map already; the outputs of other activations are read
-        post hoc, as the log-softmax over channels of what the layer puts out.
+        A log-softmax layer's output is its map already; other outputs are read post hoc: log-softmax over channels.
         """
         read = (lambda x: x) if self.activation == "log_softmax" else channel_log_softmax
         return {name: read(layers[name]) for name in self.layers}
