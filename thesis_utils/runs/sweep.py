@@ -34,13 +34,11 @@ def grid(profile=None, **overrides):
     if base.profile == "demo":
         cells = [(base.dataset, *cell, 0) for cell in (*GRID, ("softmax", 0.0))]
     else:
-        first = (("log_softmax", 0.0), *(cell for cell in GRID if cell != ("log_softmax", 0.0)))
-        others = sorted(cell[1] for cell in ACCURACY_GRID if cell[0] == "log_softmax" and cell not in GRID)
+        first = (GRID[1], GRID[0], GRID[2])  # log-softmax without entropy loss before all others
         cells = [
             *((dataset, *cell, 0) for dataset in ("cifar10", "cifar100") for cell in first),
             *(("cifar10", *cell, 1) for cell in first),
-            *(("cifar10", "log_softmax", factor, 0) for factor in reversed(others)),
-            ("cifar10", "softmax", 0.0, 0),
+            *(("cifar10", *cell, 0) for cell in reversed(ACCURACY_GRID) if cell not in GRID),
             *(("cifar10", *cell, 2) for cell in first),
         ]
     if base.profile == "compact":
