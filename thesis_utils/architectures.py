@@ -57,7 +57,6 @@ class WideResNet28(Layered):
             self.switches.append(Switch(channels, activation, precise=name == self.layers[-1]))
             before = channels
         self.fc = nn.Linear(before, num_classes)
-        self.initialise()
 
     def outputs(self, images):
         x = read = self.stem(images)
@@ -89,7 +88,6 @@ class DenseNet22(Layered):
             channels += growth
             self.switches.append(Switch(channels, activation, precise=name == self.layers[-1]))
         self.fc = nn.Linear(channels, num_classes)
-        self.initialise()
 
     def outputs(self, images):
         x = read = self.stem(images)

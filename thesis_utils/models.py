@@ -137,12 +137,6 @@ class Layered(nn.Module):
         read = (lambda x: x) if self.activation == "log_softmax" else channel_log_softmax
         return {name: read(layers[name]) for name in self.layers}
 
-    def initialise(self):
-        """Weights of the convolutions by He et al. (2015), as for a ReLU network."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
 
 class ResNet34(Layered):
     """See the module's docstring; build it with `resnet34`."""
@@ -163,7 +157,6 @@ class ResNet34(Layered):
                 channels_in = channels
         self.blocks[-1].precise = True
         self.fc = nn.Linear(channels_in, num_classes)
-        self.initialise()
 
     def outputs(self, images):
         x = self.stem(images)
@@ -177,19 +170,24 @@ def resnet34(num_classes, width=64, activation="log_softmax", padding="zero"):
     """A CIFAR ResNet-34 with `activation` ("relu", "softmax" or "log_softmax") after each skip connection.
 
     `padding` ("zero" or "mean", see `Centre`) is what each block's first convolution finds beside its map. Raises
-    InputError for an unknown activation or padding, a width or a number of classes below 1.
+    InputError for an unknown activation or padding, a width below 1 or fewer than two classes.
     """
     return built(ResNet34, num_classes, width, activation, padding)
 
 
 def built(kind, num_classes, width, activation, padding="zero"):
+    """A network of this class; its convolutions start as for a ReLU network, by He et al. (2015)."""
     for name, value, known in (("activation", activation, ACTIVATIONS), ("padding", padding, PADDINGS)):
         if value not in known:
             raise InputError(f"unknown {name} {value!r}; choose from {', '.join(known)}")
     for name, value, least in (("width", width, 1), ("num_classes", num_classes, 2)):
         if not (isinstance(value, int) and value >= least):
             raise InputError(f"{name} must be a whole number, at least {least}, not {value!r}")
-    return kind(num_classes, width, activation, padding)
+    model = kind(num_classes, width, activation, padding)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return model
 
 
 def block_names(model):
