@@ -129,15 +129,16 @@ class Detector:
         When fitting, with each image's hash, and the first image tells whether the answer is the image's own.
         """
         checks.refuse_training(self.model)
+        overflows = torch.finfo(self.precision).max < 1e5
+        cure = "half precision overflows above 65504, model.float() does not" if overflows else "leave it out"
         count = 0
         batches = data.loose_batches(images, self.batch_size, self.key)
         for batch in tqdm(batches, what, delay=2, mininterval=2, unit=" batches"):
             self.check(batch, count)
             try:
                 features = self.features(batch)
-                checks.refuse_infinite(
-                    torch.cat([*features.values()], 1), count, "makes the network's outputs something", self.cure
-                )
+                outputs = torch.cat([*features.values()], 1)
+                checks.refuse_infinite(outputs, count, "makes the network's outputs something", cure)
                 if fitting and not count and len(batch):
                     checks.refuse_fickle(self.features, batch[:1], self.device, self.tolerance)
             except InputError:
@@ -160,11 +161,6 @@ class Detector:
             )
         checks.refuse_infinite(batch, count, "has a pixel")
         self.shape, self.kind = shape, kind
-
-    @property
-    def cure(self):
-        half = torch.finfo(self.precision).max < 1e5
-        return "half precision overflows above 65504, model.float() does not" if half else "leave it out"
 
     @property
     def tolerance(self):
