@@ -164,12 +164,6 @@ def outcomes_of(configs, client):
             yield tasks[task], [sentence(error)], True
 
 
-def again(config):
-    """The command that repeats what failed."""
-    scores = "score --baselines" if has_baselines(config) else "score"
-    return runs.command(config, scores if runs.find(config) else "train")
-
-
 def sweep(configs, jobs=1, scheduler=None):
     """Completes all configurations and says how it went; returns the number of those that failed."""
     folders.need_to_write(folders.OWN)
@@ -181,5 +175,7 @@ def sweep(configs, jobs=1, scheduler=None):
             bar.update(config.fine_tuning == "none")
             bar.write("\n  ".join([f"{config.name}: {'failed' if failure else 'finished'}", *sentences]))
     for config, error in failed:
-        print(f"failed: {config.name}: {error}\n  to repeat it: {again(config)}", file=sys.stderr)
+        scores = "score --baselines" if has_baselines(config) else "score"
+        again = runs.command(config, scores if runs.find(config) else "train")
+        print(f"failed: {config.name}: {error}\n  to repeat it: {again}", file=sys.stderr)
     return len(failed)
