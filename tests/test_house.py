@@ -67,7 +67,7 @@ def length(*paths):
 
 
 ROOMS = {  # at most so many lines; in brackets what the design has drawn, which none of them has reached yet
-    "the thesis' method": (1761, ["models", "muon", "graphs", "losses", "scorers", "mahalanobis", "metrics", "data",
+    "the thesis' method": (1762, ["models", "muon", "graphs", "losses", "scorers", "mahalanobis", "metrics", "data",
                                   "folders", "training", "evaluation"]),  # (1,230)
     "beyond the thesis": (932, ["detector", "checks", "stored", "baselines", "architectures", "errors",
                                 "files"]),  # (590)

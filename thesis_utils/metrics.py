@@ -56,7 +56,8 @@ def auroc(id_scores, ood_scores):
 def delong_interval(id_scores, ood_scores):
     """(AUROC, low, high): with its 95 % confidence interval over images (DeLong et al. 1988), cut off at 0 and 1.
 
-    The variance is var(V10) / N + var(V01) / M of the placements; needs two images of each kind.
+    The variance is var(V10) / N + var(V01) / M of the placements; needs two images of each kind. Few images near an
+    AUROC of 1 make it too short: of normal scores at 0.98 it covers 79 % with 30 of each kind, with 1,000 94 %.
     """
     first, second = placements(id_scores, ood_scores)
     if min(len(first), len(second)) < 2:
