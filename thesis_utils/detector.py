@@ -17,7 +17,7 @@ Readings are standardised and put together within a part, each part is turned in
 images, and the parts are combined by Fisher's statistic, sum of log p, as Haroush et al. (2022), Magesh et al. (2022)
 and Dadalto et al. (2024) did with other scores. The parts depend on each other, so the combination is not read off a
 chi-squared table but calibrated once more, on images of its own: the conformal p-value of Bates et al. (2023).
-What the parts are was chosen on in-distribution data sets alone: `experiments/parts.py`.
+What the parts are was chosen by numbers from in-distribution data sets alone: `experiments/parts.py`.
 """
 
 import threading

@@ -210,11 +210,11 @@ OF_FRONT = ["difference", "claim", "chapter", "verdict", "thesis", *AT, "mean", 
 MOVED = 5  # points from which on a run of another length or recipe says something else
 
 CAPTION = (
-    "Log-softmax networks (λ = 0) on CIFAR-10, in points of accuracy or AUROC: mean [lowest to highest seed], or one "
-    "network's (interval). Inner layers are read in the better direction, as in the thesis; wins count λ = 0.01 too. "
-    "Beside the scenes stand the thesis' numbers on LSUN. Networks are of the older recipe and of their profile's "
-    f"length; others are added where they say the opposite, or differ by more than {MOVED} points. The verdict is the "
-    "claim's, on all its networks and sets, not the row's."
+    "Log-softmax networks (λ = 0) on CIFAR-10, in points of accuracy or AUROC: mean [lowest to highest seed, of "
+    "accuracy pair of seeds], or one network's (interval). Inner layers are read in the better direction, as in the "
+    "thesis; wins count λ = 0.01 too. Beside the scenes stand the thesis' numbers on LSUN. Networks are of the older "
+    "recipe and of their profile's length; others are added where they say the opposite, or differ by more than "
+    f"{MOVED} points. The verdict is the claim's, on all its networks and sets, not the row's."
 )
 
 
