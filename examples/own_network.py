@@ -17,7 +17,7 @@ def loader(images):  # yours: any DataLoader; of what it yields the images are t
 training, held_out = data.hold_out(data.load("digits_0_4", "train"))  # yours; the network never sees `held_out`
 new = data.load("photo_patches")  # yours, of whatever kind
 
-model = resnet18(num_classes=5)  # yours, trained already: then leave out the next six lines
+model = resnet18(num_classes=5)  # yours, trained already: then leave out the next five lines
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 for images, labels in [*loader(training)] * 3:
     optimizer.zero_grad()

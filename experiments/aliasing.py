@@ -26,7 +26,7 @@ from scipy.stats import spearmanr
 from torch.nn import functional as F
 
 from experiments.misp import misp_everywhere, networks
-from experiments.recording import record, recorded
+from experiments.recording import on_cpu, record, recorded
 from thesis_utils import data, metrics
 from thesis_utils.book import spectra
 from thesis_utils.book.spectra import FINE, FINEST, RADII, energy, grey, radial, radii
@@ -218,7 +218,7 @@ if __name__ == "__main__":
     of_scores = {"aliasing_within": within, "aliasing_matched": matched}
     of_weights = {"aliasing": against_made, "aliasing_sharpened": of_photograph}
     for run in networks(KNOWN):
-        for name, measure in (of_scores | (of_weights if run.has_weights else {})).items():
+        for name, measure in (of_scores | (of_weights if run.has_weights and on_cpu(run) else {})).items():
             if run.can_score(KNOWN) and not recorded(name, {"run": run.config.name}):
                 rows = [{"run": run.config.name} | row for row in measure(run)]
                 record(name, [key for key in rows[0] if key != "value"], rows)

@@ -13,9 +13,8 @@ from tqdm import tqdm
 
 from experiments.distortions import distorted
 from experiments.misp import misp_everywhere, networks
-from experiments.recording import record, recorded
+from experiments.recording import on_cpu, record, recorded
 from thesis_utils import data, metrics
-from thesis_utils.evaluation import float32
 from thesis_utils.mahalanobis import fgsm
 from thesis_utils.models import LAYERS
 
@@ -27,7 +26,6 @@ def read(model, batches):
     return torch.cat([torch.stack([*misp_everywhere(model, inputs).values()][:-1], 1) for inputs in batches])
 
 
-@float32()
 def measure(run):
     """The rows of results/match.csv for one run."""
     model, normalise = run.network
@@ -49,4 +47,4 @@ def measure(run):
 if __name__ == "__main__":
     for run in tqdm([*networks("cifar10"), *networks("cifar100")], "networks"):
         if run.has_weights and not recorded("match", {"run": run.config.name}):
-            record("match", ["run", "layer", "variant"], measure(run))
+            record("match", ["run", "layer", "variant"], measure(on_cpu(run)))

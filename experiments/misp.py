@@ -20,7 +20,7 @@ from scipy.stats import rankdata, spearmanr
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from experiments.recording import record, recorded
+from experiments.recording import on_cpu, record, recorded
 from thesis_utils import baselines, data, metrics, runs, scorers
 from thesis_utils.evaluation import BATCH
 from thesis_utils.models import channel_log_softmax
@@ -59,7 +59,8 @@ def sets(dataset):
 
 @torch.inference_mode()
 def logits_of(model, normalise, pixels):
-    return torch.cat([model(normalise(batch)) for batch in pixels.split(BATCH)])
+    device = next(model.parameters()).device  # a training's may be a GPU
+    return torch.cat([model(normalise(batch.to(device))).cpu() for batch in pixels.split(BATCH)])
 
 
 @torch.inference_mode()
@@ -186,7 +187,7 @@ if __name__ == "__main__":
         if run.can_score(run.config.dataset) and not recorded("misp_agreement", {"run": run.config.name}):
             record("misp_agreement", ["run", "set", "metric"], agreement(run))
     for activation in NETWORKS:
-        run = runs.get(runs.configure("compact", activation=activation))
+        run = on_cpu(runs.get(runs.configure("compact", activation=activation)))
         if not recorded("misp_logits", {"run": run.config.name}):
             record("misp_logits", ["run", "set", "variant", "metric"], logit_scores(run))
             record("misp_maps", ["run", "set", "layer", "metric"], maps(run))

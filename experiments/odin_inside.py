@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from experiments.misp import NETWORKS, misp_everywhere, sets
-from experiments.recording import record, recorded
+from experiments.recording import on_cpu, record, recorded
 from thesis_utils import metrics, runs, scorers
 from thesis_utils.baselines import TEMPERATURE
 from thesis_utils.evaluation import BATCH
@@ -52,6 +52,6 @@ def measure(run):
 
 if __name__ == "__main__":
     for activation in NETWORKS:
-        run = runs.get(runs.configure("compact", activation=activation))
+        run = on_cpu(runs.get(runs.configure("compact", activation=activation)))
         if not recorded("odin_inside", {"run": run.config.name}):
             record("odin_inside", ["run", "set", "layer", "variant", "metric"], measure(run))

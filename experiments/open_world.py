@@ -28,9 +28,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from experiments.distortions import distorted
-from experiments.recording import record, recorded
+from experiments.recording import on_cpu, record, recorded
 from thesis_utils import baselines, data, metrics, runs, scorers
-from thesis_utils.detector import PARTS
+from thesis_utils.detector import PARTS, Detector, halves
 from thesis_utils.evaluation import BATCH
 from thesis_utils.mahalanobis import TiedGaussian
 from thesis_utils.runs.config import GRID
@@ -185,8 +185,9 @@ def measured(known, unknown, calibration=None):
 
 def compare(run):
     """The rows of results/open_world.csv for one run."""
-    one, inside = run.detector, run.config.dataset
     images, held_out = data.hold_out(run.training_images())
+    one, inside = Detector(*run.network).fit(images, held_out), run.config.dataset
+    learnt, rest = halves(len(held_out))
     oods = [name for name in runs.OUT_DISTRIBUTIONS[inside] if data.present(name)]
     last = f"{run.network[0].layers[-1]}/mahalanobis"
     sets = {name: baselines.shuffled(data.load(name)) for name in (inside, *oods)} | {"calibration": held_out}
@@ -194,7 +195,7 @@ def compare(run):
     for name, table in scores.items():
         if last not in table:  # the recorded ones are those of the figures
             scores[name] = pd.concat(run.scorer.stream(run.images(name)), ignore_index=True)
-    methods = Methods(one, images, held_out.subset(slice(0, None, 2)))
+    methods = Methods(one, images, held_out.subset(learnt))
     gram = Gram(one, images) if run.config.width <= WIDEST else None
     found = {}
     for name, x in sets.items():
@@ -213,7 +214,7 @@ def compare(run):
 
     for method, calibration in found["calibration"].items():
         if method.startswith("ours") or method == "XOOD-L":  # the other half has served to fit
-            calibration = calibration[1::2]
+            calibration = calibration[rest]
         add(inside, method, measured(None, found[inside][method], calibration))
         for name in oods:
             add(name, method, measured(found[inside][method], found[name][method], calibration))
@@ -245,5 +246,5 @@ if __name__ == "__main__":
         network = (config.activation, config.entropy_factor) in GRID[:2]
         if plain and network and run.has_weights and not recorded("open_world", {"run": config.name}):
             print(run)
-            record("open_world", ["run", "set", "variant", "metric"], compare(run))
+            record("open_world", ["run", "set", "variant", "metric"], compare(on_cpu(run)))
             record("guarantee", ["run", "variant", "alpha"], guarantee(run))

@@ -113,10 +113,8 @@ class Variant(Detector):
         return super().directions(x) if self.choice.centred else F.normalize(x.double(), dim=1).float()
 
     def calibrate(self, readings):
-        return super().calibrate(readings.repeat_interleave(2, 0))
-
-    def probed(self):
-        return True  # nothing is kept
+        self.refer(readings)
+        self.probe = True  # nothing is kept
 
     def standardised(self, readings):
         early, features, *others = ((readings - self.median) / self.deviation).split(self.sizes, 1)

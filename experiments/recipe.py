@@ -72,6 +72,8 @@ def short_training(activation, optimizer, learning_rate, clipped, adjusted):
     _, held_out, normalise = training_images()
     torch.manual_seed(0)
     model = resnet34(10, WIDTH, activation).to(memory_format=torch.channels_last)
+    for block in model.blocks:  # as usual; `Block` starts a softmax network's at what experiments/softmax.py found best
+        torch.nn.init.ones_(block.bn2.weight)
     if not adjusted:
         model.adjust = lambda pooled: pooled
     if optimizer == SGD:

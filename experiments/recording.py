@@ -14,6 +14,12 @@ from thesis_utils.files import replace
 from thesis_utils.runs import run as store
 
 
+def on_cpu(run):
+    """A run whose network computes on the CPU, where the experiments' arrays are."""
+    run.network[0].cpu()
+    return run
+
+
 def rows_of(name):
     """The rows of results/NAME.csv, as far as they are recorded."""
     path = store.RECORDED / f"{name}.csv"

@@ -9,7 +9,7 @@ measured on 512 images before the first step, `peak` after the last, each a mean
 skip       standard deviation of what the skip connection adds, over that of the block's own branch
 epsilon    share of BatchNorm's denominator that is its epsilon and not the variance, at each block's first BatchNorm
 peak       largest softmax probability of a pixel: 1/C if nothing is preferred, 1 if saturated
-gradient   norm of the gradient of the first block's convolutions over that of the last block's
+gradient   norm of the gradient of the first block's second convolution over that of the last block's
 """
 
 import torch

@@ -67,13 +67,13 @@ def length(*paths):
 
 
 ROOMS = {  # at most so many lines; in brackets what the design has drawn, which none of them has reached yet
-    "the thesis' method": (1762, ["models", "muon", "graphs", "losses", "scorers", "mahalanobis", "metrics", "data",
+    "the thesis' method": (1763, ["models", "muon", "graphs", "losses", "scorers", "mahalanobis", "metrics", "data",
                                   "folders", "training", "evaluation"]),  # (1,230)
-    "beyond the thesis": (932, ["detector", "checks", "stored", "baselines", "architectures", "errors",
+    "beyond the thesis": (940, ["detector", "checks", "stored", "baselines", "architectures", "errors",
                                 "files"]),  # (590)
-    "runs": (1228, ["runs/*"]),  # (680)
-    "book": (1258, ["book/*"]),  # (850)
-    "experiments": (1656, ["../experiments/*"]),  # (1,250)
+    "runs": (1231, ["runs/*"]),  # (680)
+    "book": (1259, ["book/*"]),  # (850)
+    "experiments": (1663, ["../experiments/*"]),  # (1,250)
 }  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def test_what_is_finished_is_skipped(own, monkeypatch):
     config, recorded = runs.configure("demo", **TINY), runs.configure("compact")
     assert sweep.status(config) == "not begun" and sweep.status(recorded) == "recorded"
     run = runs.train_run(config)
-    assert sweep.status(config) == "your own, not scored: digits_5_9"
+    assert sweep.status(config) == "your own, not scored: digits_5_9, baselines"
     assert sweep.complete(config) == [] and sweep.status(config) == "your own"
     before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
     store.opened_once.cache_clear()  # as in another process

@@ -57,6 +57,11 @@ def shares(known, x):
     return (1 + places).double() / (len(known) + 1)
 
 
+def halves(count):
+    """Which calibration images are the parts' reference, and which the combination's: two random halves of indices."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0)).chunk(2)
+
+
 class Sample:
     """Of a stream of tables {name: (N, ...)} the `size` rows with the largest `key`: with random keys, a sample."""
 
@@ -275,15 +280,18 @@ class Detector:
         """The reference of the parts and the calibration of their combination, from calibration images' readings."""
         if len(readings) < FEWEST:
             raise InputError(f"{len(readings)} calibration image(s) are too few; give at least {FEWEST}")
-        order = torch.randperm(len(readings), generator=torch.Generator().manual_seed(0))
-        reference, rest = readings[order.to(readings.device)].chunk(2)
+        reference, rest = (readings[half.to(readings.device)] for half in halves(len(readings)))
+        self.refer(reference)
+        self.calibration = self.log_p(self.confidences(rest)).sum(1).sort().values
+        self.probe = self.probed()
+        return self
+
+    def refer(self, reference):
+        """The reference of the parts, from its images' readings."""
         self.median = reference.median(0).values
         deviation = (reference - self.median).abs().median(0).values
         self.deviation = torch.where(deviation > 0, deviation, 1.0)
         self.reference = self.confidences(reference).sort(0).values
-        self.calibration = self.log_p(self.confidences(rest)).sum(1).sort().values
-        self.probe = self.probed()
-        return self
 
     def p_values_of(self, features):
         """Conformal p-values (N,) from `features`."""

@@ -4,8 +4,8 @@
 
 A kernel (out, in, h, w) is a matrix of `out` rows. Its update is the nearest matrix whose singular values are all
 about one, so that rare directions of the gradient move as far as common ones. Each kernel keeps the Frobenius norm
-sqrt(out): BatchNorm makes its scale arbitrary, and so the rate alone decides how far a step turns it. As in the
-CIFAR-10 speed record airbench94_muon.py, from which the constants are.
+sqrt(out): BatchNorm makes its scale arbitrary, and so the rate alone decides how far a step turns it. All this is as in
+the CIFAR-10 speed record airbench94_muon.py, but for the momentum, which there is 0.6.
 """
 
 from collections import defaultdict
@@ -14,9 +14,10 @@ import torch
 
 
 def orthogonalised(matrices, steps=3):
-    """The nearest matrices with singular values of about 1 (0.5 to 1.2 after 3 steps): (N, R, C) -> (N, R, C).
+    """The nearest matrices with singular values of about 1: (N, R, C) -> (N, R, C).
 
-    Newton-Schulz: the singular values s of matrix / norm are iterated by 3.4445 s - 4.7750 s^3 + 2.0315 s^5.
+    Newton-Schulz: the singular values s of matrix / norm are iterated by 3.4445 s - 4.7750 s^3 + 2.0315 s^5. Three
+    steps bring those above 0.013 to between 0.5 and 1.2; a smaller one grows 41-fold.
     """
     if matrices.shape[1] > matrices.shape[2]:
         return orthogonalised(matrices.mT, steps).mT

@@ -95,7 +95,8 @@ def no_network(layer="layer1.1"):
     table = table[table.activation.eq("log_softmax")] if len(table) else table
     if table.empty or images.empty:
         return pd.DataFrame(), table
-    rows = table[table.width.eq(table.width.max())]
+    ranked = table.sort_values(["width", "factor", "seed"], ascending=[False, True, True])
+    rows = table[table.run.eq(ranked.run.iloc[0])]
     areas = rows.pivot(index="set", columns="layer", values="value")[[layer, "fc"]]
     alone = images[images.metric.eq("auroc") & images.variant.eq(FINEST)].set_index("set").value
     found = areas.set_axis(["first", "fc"], axis=1).assign(energy=alone)[["first", "energy", "fc"]]

@@ -117,7 +117,8 @@ def all_runs(fields, listing, jobs, scheduler):
     configs = sweep.grid(**fields)
     if listing:
         for config in configs:
-            print(f"{config.name}: {sweep.status(config)}")
+            for one in (config, *sweep.fine_tunings(config)):
+                print(f"{one.name}: {sweep.status(one)}")
     elif sweep.sweep(configs, jobs, scheduler):
         sys.exit(1)
 

@@ -67,6 +67,8 @@ def status(config):
     if run.recorded:
         return "recorded"
     missing = [name for name in runs.OUT_DISTRIBUTIONS[config.dataset] if name not in run.rows(folders.METRICS)]
+    if has_baselines(config) and not run.rows(folders.BASELINES):
+        missing.append("baselines")
     return f"your own, not scored: {', '.join(missing)}" if missing else "your own"
 
 
