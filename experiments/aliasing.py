@@ -186,7 +186,7 @@ def matched(run):
 
 def scores_of(run, pixels):
     """Min of MiSP at each layer, MiSP at `fc`: {layer: (N,)}."""
-    model, normalise = run.network
+    model, normalise = on_cpu(run).network
     found = [misp_everywhere(model, normalise(batch)) for batch in pixels.split(BATCH)]
     return {layer: torch.cat([one[layer] for one in found]).numpy() for layer in SCORES}
 
@@ -218,7 +218,7 @@ if __name__ == "__main__":
     of_scores = {"aliasing_within": within, "aliasing_matched": matched}
     of_weights = {"aliasing": against_made, "aliasing_sharpened": of_photograph}
     for run in networks(KNOWN):
-        for name, measure in (of_scores | (of_weights if run.has_weights and on_cpu(run) else {})).items():
+        for name, measure in (of_scores | (of_weights if run.has_weights else {})).items():
             if run.can_score(KNOWN) and not recorded(name, {"run": run.config.name}):
                 rows = [{"run": run.config.name} | row for row in measure(run)]
                 record(name, [key for key in rows[0] if key != "value"], rows)

@@ -28,7 +28,7 @@ def read(model, batches):
 
 def measure(run):
     """The rows of results/match.csv for one run."""
-    model, normalise = run.network
+    model, normalise = on_cpu(run).network
     images = data.hold_out(run.training_images())[1].subset(slice(IMAGES))
     pixels, labels = images.pixels.split(BATCH), images.labels.split(BATCH)
     known = read(model, map(normalise, pixels))
@@ -47,4 +47,4 @@ def measure(run):
 if __name__ == "__main__":
     for run in tqdm([*networks("cifar10"), *networks("cifar100")], "networks"):
         if run.has_weights and not recorded("match", {"run": run.config.name}):
-            record("match", ["run", "layer", "variant"], measure(on_cpu(run)))
+            record("match", ["run", "layer", "variant"], measure(run))

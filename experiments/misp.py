@@ -81,7 +81,7 @@ def areas(logits, **same):
 
 def logit_scores(run):
     """Rows of misp_logits.csv."""
-    model, normalise = run.network
+    model, normalise = on_cpu(run).network
     found = {name: logits_of(model, normalise, pixels) for name, pixels in sets(run.config.dataset).items()}
     length = logits_of(model, normalise, run.images("calibration").pixels).norm(dim=1).mean()
     scaled = {name: length * F.normalize(z) for name, z in found.items()}
@@ -146,7 +146,7 @@ def minima(model, normalise, pixels, what):
 
 def maps(run):
     """Rows of misp_maps.csv; AUROCs are in the better direction."""
-    model, normalise = run.network
+    model, normalise = on_cpu(run).network
     found = {name: minima(model, normalise, pixels, name) for name, pixels in sets(run.config.dataset).items()}
     known = found[run.config.dataset]
     for name, layers in found.items():
@@ -187,7 +187,7 @@ if __name__ == "__main__":
         if run.can_score(run.config.dataset) and not recorded("misp_agreement", {"run": run.config.name}):
             record("misp_agreement", ["run", "set", "metric"], agreement(run))
     for activation in NETWORKS:
-        run = on_cpu(runs.get(runs.configure("compact", activation=activation)))
+        run = runs.get(runs.configure("compact", activation=activation))
         if not recorded("misp_logits", {"run": run.config.name}):
             record("misp_logits", ["run", "set", "variant", "metric"], logit_scores(run))
             record("misp_maps", ["run", "set", "layer", "metric"], maps(run))

@@ -41,7 +41,7 @@ def readings(model, normalise, pixels, what):
 
 def measure(run):
     """Rows of results/odin_inside.csv."""
-    model, normalise = run.network
+    model, normalise = on_cpu(run).network
     found = {name: readings(model, normalise, x, name) for name, x in sets(run.config.dataset).items()}
     known, *others = found
     for name in others:
@@ -52,6 +52,6 @@ def measure(run):
 
 if __name__ == "__main__":
     for activation in NETWORKS:
-        run = on_cpu(runs.get(runs.configure("compact", activation=activation)))
+        run = runs.get(runs.configure("compact", activation=activation))
         if not recorded("odin_inside", {"run": run.config.name}):
             record("odin_inside", ["run", "set", "layer", "variant", "metric"], measure(run))

@@ -186,7 +186,7 @@ def measured(known, unknown, calibration=None):
 def compare(run):
     """The rows of results/open_world.csv for one run."""
     images, held_out = data.hold_out(run.training_images())
-    one, inside = Detector(*run.network).fit(images, held_out), run.config.dataset
+    one, inside = Detector(*on_cpu(run).network).fit(images, held_out), run.config.dataset
     learnt, rest = halves(len(held_out))
     oods = [name for name in runs.OUT_DISTRIBUTIONS[inside] if data.present(name)]
     last = f"{run.network[0].layers[-1]}/mahalanobis"
@@ -230,7 +230,7 @@ def guarantee(run):
     images, held_out = data.hold_out(run.training_images())
     tested = data.load(run.config.dataset).pixels
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(2))[: len(held_out)]
-    other = copy.copy(run.detector)  # of the same parts
+    other = copy.copy(on_cpu(run).detector)  # of the same parts
     other.calibrate(torch.cat([other.readings(seen) for seen in other.stream(images.subset(order), "calibrating")]))
     for calibrated_on, one in {"held-out images": run.detector, "training images": other}.items():
         p_values = one.p_values(tested)
@@ -246,5 +246,5 @@ if __name__ == "__main__":
         network = (config.activation, config.entropy_factor) in GRID[:2]
         if plain and network and run.has_weights and not recorded("open_world", {"run": config.name}):
             print(run)
-            record("open_world", ["run", "set", "variant", "metric"], compare(on_cpu(run)))
+            record("open_world", ["run", "set", "variant", "metric"], compare(run))
             record("guarantee", ["run", "variant", "alpha"], guarantee(run))

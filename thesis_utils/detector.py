@@ -155,6 +155,15 @@ class Detector:
         if not count:
             raise InputError("there is no image to read; give at least one")
 
+    def parted(self, images, aside):
+        """The features to fit on, batch by batch: of all images but a random fifth, which ends up in `aside`."""
+        count, generator = 0, torch.Generator().manual_seed(0)
+        for features in self.stream(images, "fitting", fitting=True):
+            keys = torch.rand(len(features["logits"]), generator=generator, dtype=torch.float64)
+            count += len(keys)
+            yield aside.add(features | {"key": keys})
+        yield aside.cut(min(aside.size, count // SHARE))
+
     def check(self, batch, count):
         """Refuses a batch that is no batch, of another size or type than the fitted one, or not finite."""
         shape, kind = tuple(batch.shape[1:]), str(batch.dtype).removeprefix("torch.")
@@ -200,6 +209,13 @@ class Detector:
 
     # --- from readings to p-values ----------------------------------------------------------------------
 
+    def refer(self, reference):
+        """The reference of the parts, from its images' readings."""
+        self.median = reference.median(0).values
+        deviation = (reference - self.median).abs().median(0).values
+        self.deviation = torch.where(deviation > 0, deviation, 1.0)
+        self.reference = self.confidences(reference).sort(0).values
+
     def standardised(self, readings):
         """Readings in deviations from the reference's median, (N, R): the lower, the more they speak for an outlier."""
         early, features, *others = ((readings - self.median) / self.deviation).split(self.sizes, 1)
@@ -223,15 +239,6 @@ class Detector:
         return torch.where(confidences < edge, beyond, shares(self.reference, confidences).log())
 
     # --- what a user calls ------------------------------------------------------------------------------
-
-    def parted(self, images, aside):
-        """The features to fit on, batch by batch: of all images but a random fifth, which ends up in `aside`."""
-        count, generator = 0, torch.Generator().manual_seed(0)
-        for features in self.stream(images, "fitting", fitting=True):
-            keys = torch.rand(len(features["logits"]), generator=generator, dtype=torch.float64)
-            count += len(keys)
-            yield aside.add(features | {"key": keys})
-        yield aside.cut(min(aside.size, count // SHARE))
 
     def fit(self, images, calibration=None):
         """Fits the parts on `images` and the threshold on `calibration`, all of them in-distribution; returns itself.
@@ -285,13 +292,6 @@ class Detector:
         self.calibration = self.log_p(self.confidences(rest)).sum(1).sort().values
         self.probe = self.probed()
         return self
-
-    def refer(self, reference):
-        """The reference of the parts, from its images' readings."""
-        self.median = reference.median(0).values
-        deviation = (reference - self.median).abs().median(0).values
-        self.deviation = torch.where(deviation > 0, deviation, 1.0)
-        self.reference = self.confidences(reference).sort(0).values
 
     def p_values_of(self, features):
         """Conformal p-values (N,) from `features`."""

@@ -44,7 +44,7 @@ def parser():
     shared = configuration()
     commands.add_parser("train", parents=[shared], help="train a network into runs/, or resume it")
     score = commands.add_parser("score", parents=[shared], help="score data sets or folders with a trained network")
-    score.add_argument("--ood", nargs="+", metavar="NAME", help="data sets or folders of images; default: the usual")
+    score.add_argument("--ood", nargs="+", metavar="NAME", help="data sets or folders; default: all that can be had")
     score.add_argument("--baselines", action="store_true", help="also ODIN and the ensemble under three protocols")
     record = commands.add_parser("record", parents=[shared], help="copy a scored run from runs/ into results/")
     record.add_argument("--weights", action="store_true", help="record the weights, and all score columns, too")
