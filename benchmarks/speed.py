@@ -158,7 +158,7 @@ def ours(width, precision, folder):
     """One epoch of `train`, as a function; every call begins anew."""
     config = runs.configure(
         "compact", dataset="random", width=width, epochs=1, batch_size=TRAIN_BATCH, sizes="32", optimizer="adamw",
-        clip_norm=1.0, flip=True, precision=precision, **RECIPE,
+        padding="zero", clip_norm=1.0, flip=True, precision=precision, **RECIPE,
     )  # fmt: skip
 
     def epoch():

@@ -5,10 +5,10 @@
 - aliasing_images.csv: without a network, of each set's first 2,000 test images: `power` by cycles an image, how many,
   `median` high-frequency energy, `auroc` of an energy as a score against as many CIFAR-10 images, and against all.
 - aliasing_within.csv: within CIFAR-10, Spearman's rank correlation of min of MiSP (MiSP at `fc`) with a property of
-  the image that needs no network, in every recorded run.
+  the image that needs no network, in every run that has its weights, as in all that follow.
 - aliasing_matched.csv: AUROC of the recorded scores, of all pairs of a CIFAR-10 image and another, and only of those
   of about the same energy (both are in the same of `STRATA` groups by it); `pairs`, their share.
-- aliasing.csv: AUROC at each layer, of the networks that have their weights, against images made for this question.
+- aliasing.csv: AUROC at each layer against images made for this question.
 - aliasing_sharpened.csv: scores of a photograph that is blurred and sharpened, beside quantiles of whole sets' scores.
 
 Expected, if fine detail is what the first layers see: the score falls with high-frequency energy; CIFAR-10 images with
@@ -215,10 +215,10 @@ def of_photograph(run):
 if __name__ == "__main__":
     if not recorded("aliasing_images", {"metric": "auroc"}):
         record("aliasing_images", ["set", "variant", "metric"], of_images())
-    of_scores = {"aliasing_within": within, "aliasing_matched": matched}
-    of_weights = {"aliasing": against_made, "aliasing_sharpened": of_photograph}
+    tables = {"aliasing_within": within, "aliasing_matched": matched, "aliasing": against_made,
+              "aliasing_sharpened": of_photograph}  # fmt: skip
     for run in networks(KNOWN):
-        for name, measure in (of_scores | (of_weights if run.has_weights else {})).items():
-            if run.can_score(KNOWN) and not recorded(name, {"run": run.config.name}):
+        for name, measure in tables.items():
+            if not recorded(name, {"run": run.config.name}):
                 rows = [{"run": run.config.name} | row for row in measure(run)]
                 record(name, [key for key in rows[0] if key != "value"], rows)

@@ -17,7 +17,7 @@ from thesis_utils.training import accuracy, train
 FACTORS = [factor for activation, factor in ACCURACY_GRID if factor]
 VARIANTS = [("mean", 0.0), *((reduction, factor) for reduction in REDUCTIONS for factor in FACTORS)]
 KEYS = ["entropy_reduction", "entropy_factor"]
-ADAMW = dict(optimizer="adamw", learning_rate=2e-3, weight_decay=0.05, batch_size=64)
+ADAMW = dict(optimizer="adamw", learning_rate=2e-3, weight_decay=0.05, batch_size=64, padding="zero")
 
 
 if __name__ == "__main__":

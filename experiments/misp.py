@@ -3,14 +3,15 @@
     THESIS_DATA=... python -m experiments.misp            # ten minutes on two CPU cores for each of two networks
     THESIS_DATA=... python -m experiments.misp epochs     # two trainings of the profile compact
 
-misp_agreement.csv  in every recorded run, within each set, Spearman's rank correlation of MiSP with the score `metric`,
-                    and of ASP with energy; all as confidences
+misp_agreement.csv  in every run with weights, within each set, Spearman's rank correlation of MiSP with the score
+                    `metric`, and of ASP with energy; all as confidences
 misp_logits.csv     AUROC of the score `metric` of the logits as they are, and divided by their norm (LogitNorm, Wei et
                     al. 2022, here at scoring time) times the calibration images' mean norm
 misp_maps.csv       where and in which channel each layer's min of MiSP is, and whether the logsumexp ranks as it does
 misp_epochs.csv     AUROC of the final layer's scores after each epoch (`variant`) of a training; calibration accuracy
 
-The last three: ReLU and log-softmax at lambda 0, profile compact, one seed; 2,000 images of each set, at random.
+The last three: ReLU and log-softmax at lambda 0, profile compact by the older recipe, one seed; 2,000 images of each
+set, at random.
 """
 
 import sys
@@ -25,7 +26,7 @@ from thesis_utils import baselines, data, metrics, runs, scorers
 from thesis_utils.evaluation import BATCH
 from thesis_utils.models import channel_log_softmax
 from thesis_utils.runs import run as store
-from thesis_utils.runs.config import GRID
+from thesis_utils.runs.config import GRID, OLDER
 from thesis_utils.training import train
 
 NETWORKS = ("log_softmax", "relu")
@@ -42,12 +43,12 @@ SCORES = {  # all as confidences
 
 
 def networks(dataset):
-    """Every recorded run of the thesis' three networks on a data set."""
+    """Every run of the thesis' three networks on a data set that has its weights."""
     found = []
     for profile in ("compact", "half", "thesis"):
         for activation, factor in GRID:
             config = runs.configure(profile, dataset=dataset, activation=activation, entropy_factor=factor)
-            found += runs.seeds(config)
+            found += [run for run in runs.seeds(config) if run.has_weights]
     return found
 
 
@@ -181,13 +182,13 @@ def epochs(config):
 if __name__ == "__main__":
     if sys.argv[1:] == ["epochs"]:
         for activation in NETWORKS:
-            epochs(runs.configure("compact", activation=activation))
+            epochs(runs.configure("compact", activation=activation, **OLDER))
         sys.exit()
     for run in [*networks("cifar10"), *networks("cifar100")]:
-        if run.can_score(run.config.dataset) and not recorded("misp_agreement", {"run": run.config.name}):
+        if not recorded("misp_agreement", {"run": run.config.name}):
             record("misp_agreement", ["run", "set", "metric"], agreement(run))
     for activation in NETWORKS:
-        run = runs.get(runs.configure("compact", activation=activation))
+        run = runs.get(runs.configure("compact", activation=activation, **OLDER))
         if not recorded("misp_logits", {"run": run.config.name}):
             record("misp_logits", ["run", "set", "variant", "metric"], logit_scores(run))
             record("misp_maps", ["run", "set", "layer", "metric"], maps(run))

@@ -18,6 +18,7 @@ from experiments.recording import on_cpu, record, recorded
 from thesis_utils import metrics, runs, scorers
 from thesis_utils.baselines import TEMPERATURE
 from thesis_utils.evaluation import BATCH
+from thesis_utils.runs.config import OLDER
 
 EPSILONS = (0.0, 0.0005, 0.001, 0.002, 0.004)  # of the pixels' range
 
@@ -52,6 +53,6 @@ def measure(run):
 
 if __name__ == "__main__":
     for activation in NETWORKS:
-        run = runs.get(runs.configure("compact", activation=activation))
+        run = runs.get(runs.configure("compact", activation=activation, **OLDER))
         if not recorded("odin_inside", {"run": run.config.name}):
             record("odin_inside", ["run", "set", "layer", "variant", "metric"], measure(run))

@@ -22,14 +22,14 @@ from experiments.distortions import distorted
 from experiments.recording import record, recorded
 from thesis_utils import Detector, data, detector, metrics, runs, scorers
 from thesis_utils.files import replace
+from thesis_utils.runs.config import OLDER
 
-MUON = dict(optimizer="muon", padding="mean", learning_rate=0.02, weight_decay=5e-4)
 SIX = "cifar10_0_5"  # CIFAR-10's first six classes: an archive that `six_classes` writes
 NETWORKS = {
     "demo": dict(profile="demo"),
-    "width 16, six classes": dict(profile="compact", dataset=SIX, **MUON),
-    "width 16": dict(profile="compact", **MUON),
-    "width 32": dict(profile="half"),
+    "width 16, six classes": dict(profile="compact", dataset=SIX),
+    "width 16": dict(profile="compact"),
+    "width 32": dict(profile="half", **OLDER),
 }
 TRAINING_IMAGES = 10_000
 MAX_OF_MSP, MIN_OF_MISP = 0, 1  # places of a layer's early readings

@@ -14,14 +14,14 @@ import sys
 
 from experiments.recording import record, recorded
 from thesis_utils import runs
+from thesis_utils.runs.config import OLDER
 
 KEYS = [
     "activation", "optimizer", "padding", "learning_rate", "rest_rate", "weight_decay", "decay_norms", "batch_size",
     "sizes", "epochs", "alternating_flip", "seed",
 ]  # fmt: skip
-SGD = dict(optimizer="sgd", learning_rate=0.2, weight_decay=5e-4, batch_size=128, sizes="16-24-32", epochs=10)
-MUON = SGD | dict(optimizer="muon", learning_rate=0.03, padding="mean")
-BEST = MUON | dict(learning_rate=0.02)
+SGD, BEST = OLDER, {}  # {}: the profile's
+MUON = dict(learning_rate=0.03)
 CHANGES = (  # what is changed of which recipe
     (MUON, {}),
     (MUON, dict(padding="zero")),

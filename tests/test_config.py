@@ -127,4 +127,4 @@ def test_a_fine_tuning_knows_its_network():
     config = runs.configure("compact", activation="relu", seed=1)
     for method, tuned in runs.fine_tunings(config).items():
         assert tuned.base == config and tuned.fine_tuning == method and tuned.outliers == "tinyimagenet32_subset"
-        assert (tuned.outliers_per_image, tuned.tuning_epochs, tuned.tuning_rate) == (2, 1, 0.02)
+        assert (tuned.outliers_per_image, tuned.tuning_epochs, tuned.tuning_rate) == (2, 1, 0.002)

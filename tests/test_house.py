@@ -72,8 +72,8 @@ ROOMS = {  # at most so many lines; in brackets what the design has drawn, which
     "beyond the thesis": (940, ["detector", "checks", "stored", "baselines", "architectures", "errors",
                                 "files"]),  # (590)
     "runs": (1231, ["runs/*"]),  # (680)
-    "book": (1259, ["book/*"]),  # (850)
-    "experiments": (1663, ["../experiments/*"]),  # (1,250)
+    "book": (1263, ["book/*"]),  # (850)
+    "experiments": (1593, ["../experiments/*"]),  # (1,250)
 }  # fmt: skip
 
 

@@ -395,10 +395,10 @@ def test_every_recorded_run_is_whole_and_small_and_says_where_it_has_no_weights(
             if name in run.scored():
                 known, unknown = (run.scores(one)["fc/msp"] for one in (run.config.dataset, name))
                 assert metrics.auroc(known, unknown) == pytest.approx(row.auroc, abs=1e-4)
-    sizes = {True: 0, False: 0}  # of the weights that wait until half's networks have one recipe, and of all else
+    sizes = {True: 0, False: 0}  # of the weights that wait for their baselines, and of all else
     for path in store.RECORDED.rglob("*"):
         sizes[path.parent.name == "weights_to_come"] += path.stat().st_size if path.is_file() else 0
-    assert sizes[False] < 50e6 and sizes[True] < 66e6
+    assert sizes[False] < 50e6 and sizes[True] < 44e6
 
 
 # --- what is missing or damaged is said in a line, and stops nothing ----------------------------------

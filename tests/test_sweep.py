@@ -11,7 +11,6 @@ import dask
 import distributed  # noqa: F401 - its defaults must be there before one of them is set
 import pytest
 
-from experiments.parts import MUON
 from thesis_utils import runs
 from thesis_utils.errors import InputError
 from thesis_utils.runs import config as networks
@@ -47,7 +46,9 @@ def test_the_grid_is_what_the_book_shows(profile):
 
 def test_every_recorded_run_is_in_the_grid():
     grid = [config for profile in runs.PROFILES for config in sweep.grid(profile)]
-    grid += sweep.grid("compact", **MUON) + sweep.grid("half", **MUON)  # the recipe to come
+    adamw = networks.OLDER | dict(optimizer="adamw", learning_rate=0.01, weight_decay=0.05)  # of softmax networks
+    for older in (networks.OLDER, adamw):
+        grid += [config for profile in ("compact", "half", "thesis") for config in sweep.grid(profile, **older)]
     tuned = [one for config in grid for one in sweep.fine_tunings(config)]
     names = {one.name for one in (*grid, *tuned)}
     assert {path.parent.name for path in store.RECORDED.glob("*/config.json")} <= names

@@ -63,14 +63,15 @@ def chosen(run, ood, dataset, how):
 
 
 @numbers.cached
-def equal_choices(dataset="cifar10", network=numbers.network("log_softmax")):
-    """Min of MiSP as chosen, and the ensemble, a row a (run, ood, how), AUROCs in percent.
+def equal_choices(dataset="cifar10", network=numbers.network("log_softmax"), older=False):
+    """Min of MiSP as chosen, and the ensemble, a row a (run, ood, how), AUROCs in percent; `older`: as `numbers.usual`.
 
     Columns run, width, ood, how (in words), layer, turned, chosen (AUROC), ensemble (AUROC, the ensemble fitted on
     adversarial images), place ("layer1.1 ↑").
     """
-    table = numbers.frame().query("usual and dataset == @dataset and network == @network and fine_tuning == 'none' "
-                                  "and architecture == 'resnet34'")  # fmt: skip
+    table = numbers.frame().query("dataset == @dataset and network == @network and fine_tuning == 'none' and "
+                                  "architecture == 'resnet34'")  # fmt: skip
+    table = table[table.older if older else table.usual]
     ensembles = table[table.score.eq("ensemble/mahalanobis_none") & table.reading.eq("fixed_direction")]
     rows = []
     for row in ensembles.itertuples():

@@ -25,7 +25,7 @@ SETS = {  # how the book writes the data sets
 }  # fmt: skip
 AGGREGATIONS = [f"{spatial}_of_{of}" for of in ("msp", "misp", "asp") for spatial in ("max", "min", "avg")]
 OF_RUN = ["run", "network", "profile", "dataset", "architecture", "activation", "factor", "fine_tuning", "width",
-          "epochs", "optimizer", "seed", "usual"]  # fmt: skip
+          "epochs", "optimizer", "seed", "usual", "older"]  # fmt: skip
 PERCENT = {"auroc": "ours", "auroc_low": "low", "auroc_high": "high", "fpr95": "fpr95", "aupr_in": "aupr_in",
            "aupr_out": "aupr_out"}  # fmt: skip
 CACHES = []
@@ -48,13 +48,14 @@ def name(ood):
 
 
 def of_run(run):
-    """The columns OF_RUN of a run; `usual` says whether it was trained as its profile says, whatever its seed."""
+    """The columns OF_RUN of a run; `usual`: trained as its profile says, `older`: as long, but by the older recipe."""
     config = run.config
     chosen = ("dataset", "architecture", "activation", "entropy_factor", "seed", "fine_tuning")
     usual = config == runs.configure(config.profile, **{key: getattr(config, key) for key in chosen})
-    values = {key: getattr(config, key) for key in OF_RUN[2:-1] if key != "factor"}
-    label = network(config.activation, config.entropy_factor)
-    return values | {"run": config.name, "network": label, "factor": config.entropy_factor, "usual": usual}
+    older = not usual and (config.padding, config.epochs) == ("zero", runs.PROFILES[config.profile]["epochs"])
+    values = {key: getattr(config, key) for key in OF_RUN[2:-2] if key != "factor"}
+    names = {"run": config.name, "network": network(config.activation, config.entropy_factor)}
+    return values | names | {"factor": config.entropy_factor, "usual": usual, "older": older}
 
 
 def accuracy(run):
@@ -91,7 +92,7 @@ def frame():
     """All recorded numbers, one row a (run, ood, score, reading).
 
     run, network, profile, dataset, architecture, activation, factor (lambda), fine_tuning, width, epochs, optimizer,
-    seed, usual       whose number it is; `usual`: trained as its profile says, which is what chapters show
+    seed, usual       whose number it is; `usual`: trained as its profile says; `older`: as long, by the older recipe
     ood               the out-distribution; "test" for the score "accuracy"
     score             "fc/misp", "layer1.1/min_of_misp", ...: its parts are `layer` and `aggregation`; `stage` of the
                       layer, 1 to 4, is 0 elsewhere
@@ -108,16 +109,17 @@ def frame():
     return finished(pd.concat(found[1:] or found, ignore_index=True))
 
 
-def usual(profile=None, dataset=None, oods=None, **chosen):
-    """The frame's rows of a profile's networks on one in-distribution, all seeds.
+def usual(profile=None, dataset=None, oods=None, older=False, **chosen):
+    """The frame's rows of a profile's networks (None: the book's) on one in-distribution, all seeds.
 
-    `profile` and `dataset`: None for the book's; `oods`: sets or folders, scored by the networks that have their
-    weights where that has not been done; `chosen`: values of other columns, by default a plain ResNet-34's.
+    `oods`: sets or folders, scored by the networks that have their weights where that has not been done; `older`: by
+    the older recipe, which the demo has not; `chosen`: values of other columns, by default a plain ResNet-34's.
     """
     config = runs.configure(profile, dataset=dataset)
     chosen = {"architecture": "resnet34", "fine_tuning": "none"} | chosen
     table = frame()
-    table = table[table.usual & table.profile.eq(config.profile) & table.dataset.eq(config.dataset)]
+    recipe = table.older if older and config.profile != "demo" else table.usual
+    table = table[recipe & table.profile.eq(config.profile) & table.dataset.eq(config.dataset)]
     for column, value in chosen.items():
         table = table[table[column].eq(value)]
     if oods is None:

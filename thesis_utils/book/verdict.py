@@ -212,8 +212,8 @@ MOVED = 5  # points from which on a run of another length or recipe says somethi
 CAPTION = (
     "Log-softmax networks (λ = 0) on CIFAR-10, in points of accuracy or AUROC: mean [lowest to highest seed, of "
     "accuracy pair of seeds], or one network's (interval). Inner layers are read in the better direction, as in the "
-    "thesis; wins count λ = 0.01 too. Beside the scenes stand the thesis' numbers on LSUN. Networks are of the older "
-    "recipe and of their profile's length; others are added where they say the opposite, or differ by more than "
+    "thesis; wins count λ = 0.01 too. Beside the scenes stand the thesis' numbers on LSUN. Networks are of the newer "
+    "recipe where there are such; others are added where they say the opposite, or differ by more than "
     f"{MOVED} points. The verdict is the claim's, on all its networks and sets, not the row's."
 )
 
@@ -251,19 +251,20 @@ def front():
 def front_table(found):
     """`front` as text: a row a difference; columns thesis, a width each, verdict and chapter.
 
-    Runs of another length or recipe than the profile's are there where they say something else: the opposite, or
-    another number by more than MOVED points; or alone.
+    Of a width's runs those are shown that are as their profile has them, or else the longest. Runs of another length or
+    recipe are there where they say something else: the opposite, or another number by more than MOVED points.
     """
-    ahead = np.sign(found["mean"] - 50 * found.pairs.notna())
-    usual = found["mean"].where(found.usual.astype(bool)).groupby([found.difference, found.width]).transform("first")
-    other = ~((usual - found["mean"]).abs() <= MOVED) | (ahead != np.sign(usual - 50 * found.pairs.notna()))
-    texts = defaultdict(dict)
-    for row in found[found.usual | other].sort_values("usual", ascending=False).itertuples():
+    ranked = found.sort_values(["usual", "epochs"], ascending=False, kind="stable")
+    first = ranked.groupby(["difference", "width"])["mean"].transform("first")
+    ahead, before = (np.sign(side - 50 * ranked.pairs.notna()) for side in (ranked["mean"], first))
+    lengths, texts = found.groupby("width").epochs.nunique(), defaultdict(dict)
+    shown = ~ranked.duplicated(["difference", "width"]) | ((first - ranked["mean"]).abs() > MOVED) | (ahead != before)
+    for row in ranked[shown].itertuples():
         sign, digits = ("+", 1) if np.isnan(row.pairs) else ("", 0)
         ours = tables.spread(row.mean, row.low, row.high, row.seeds, sign, digits)
         ours += "\none seed" * (row.seeds == 1)
         if not row.usual:
-            ours += "\n(newer recipe)" if row.optimizer == "muon" else f"\n({row.epochs} epochs)"
+            ours += f"\n(older recipe, {row.epochs} epochs)" if lengths[row.width] > 1 else "\n(older recipe)"
         line, width = texts[row.difference], f"width {row.width}"
         line[width] = f"{line[width]}\n{ours}" if width in line else ours
         their = tables.spread(row.thesis, sign=sign, digits=digits)

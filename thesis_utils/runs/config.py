@@ -2,7 +2,7 @@
 
     config = configure("compact", dataset="cifar10", activation="log_softmax", entropy_factor=0.01)
 
-A profile and RECIPES only override what differs from `Config`'s defaults; an unknown key is refused. Nothing here needs
+A profile only overrides what differs from `Config`'s defaults; an unknown key is refused. Nothing here needs
 torch: CHOICES are names, and a test holds them to what the method offers.
 """
 
@@ -20,14 +20,14 @@ GRID = (("relu", 0.0), ("log_softmax", 0.0), ("log_softmax", 0.01))  # the netwo
 ACCURACY_GRID = (("relu", 0.0), ("softmax", 0.0), *(("log_softmax", f) for f in (0.0, 1e-3, 5e-3, 1e-2, 5e-2, 1e-1)))
 SIZE = 32  # the images' height and width in pixels
 
-SGD = dict(optimizer="sgd", learning_rate=0.2, weight_decay=5e-4, batch_size=128)
+MUON = dict(optimizer="muon", learning_rate=0.02, weight_decay=5e-4, padding="mean", sizes="16-24-32")
+OLDER = dict(optimizer="sgd", learning_rate=0.2, padding="zero")  # in place of these, for what is recorded by it
 PROFILES = {
     "demo": dict(dataset="digits_0_4", width=8, epochs=8, batch_size=32, flip=False, precision="float32"),
-    "compact": dict(width=16, epochs=10, sizes="16-24-32", **SGD),
-    "half": dict(width=32, epochs=20, sizes="16-24-32", **SGD),
-    "thesis": dict(width=64, epochs=60, sizes="16-24-32", **SGD),
+    "compact": dict(width=16, epochs=10, **MUON),
+    "half": dict(width=32, epochs=20, **MUON),
+    "thesis": dict(width=64, epochs=60, **MUON),
 }
-RECIPES = {"softmax": dict(optimizer="adamw", learning_rate=1e-2, weight_decay=0.05)}  # where others fail
 OUT_DISTRIBUTIONS = {
     "digits_0_4": ("digits_5_9", "photo_patches", "noise"),
     "cifar10": ("cifar100", "svhn", "lsun", "places9_resize", "places9_fix"),
@@ -183,8 +183,7 @@ def configure(profile=None, **overrides):
         raise InputError(f"unknown profile {profile!r}; choose from {', '.join(PROFILES)}")
     if unknown := sorted({*overrides} - {*FIELDS}):
         raise InputError(f"unknown configuration key {unknown[0]!r}; there are {', '.join(sorted(FIELDS))}")
-    recipe = RECIPES.get(overrides.get("activation"), {})
-    values = {"profile": profile, **PROFILES[profile], **recipe, **overrides}
+    values = {"profile": profile, **PROFILES[profile], **overrides}
     if values.get("fine_tuning", "none") != "none":
         base = Config(**{key: value for key, value in values.items() if key not in UNTUNED})
         values = {
