@@ -48,11 +48,11 @@ def name(ood):
 
 
 def of_run(run):
-    """The columns OF_RUN of a run; `usual`: trained as its profile says, `older`: as long, but by the older recipe."""
+    """Columns OF_RUN of a run; `usual`: as its profile says; `older`: as long, with zero padding; the demo: both."""
     config = run.config
     chosen = ("dataset", "architecture", "activation", "entropy_factor", "seed", "fine_tuning")
     usual = config == runs.configure(config.profile, **{key: getattr(config, key) for key in chosen})
-    older = not usual and (config.padding, config.epochs) == ("zero", runs.PROFILES[config.profile]["epochs"])
+    older = (config.padding, config.epochs) == ("zero", runs.PROFILES[config.profile]["epochs"])
     values = {key: getattr(config, key) for key in OF_RUN[2:-2] if key != "factor"}
     names = {"run": config.name, "network": network(config.activation, config.entropy_factor)}
     return values | names | {"factor": config.entropy_factor, "usual": usual, "older": older}
@@ -113,12 +113,12 @@ def usual(profile=None, dataset=None, oods=None, older=False, **chosen):
     """The frame's rows of a profile's networks (None: the book's) on one in-distribution, all seeds.
 
     `oods`: sets or folders, scored by the networks that have their weights where that has not been done; `older`: by
-    the older recipe, which the demo has not; `chosen`: values of other columns, by default a plain ResNet-34's.
+    the older recipe; `chosen`: values of other columns, by default a plain ResNet-34's.
     """
     config = runs.configure(profile, dataset=dataset)
     chosen = {"architecture": "resnet34", "fine_tuning": "none"} | chosen
     table = frame()
-    recipe = table.older if older and config.profile != "demo" else table.usual
+    recipe = table.older if older else table.usual
     table = table[recipe & table.profile.eq(config.profile) & table.dataset.eq(config.dataset)]
     for column, value in chosen.items():
         table = table[table[column].eq(value)]
